@@ -1,0 +1,279 @@
+"""One execution of attention in a forward pass."""
+
+from dataclasses import dataclass, field, fields
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from headscape.errors import NotKeptError, OptionError, expect_index
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Ints: TypeAlias = npt.NDArray[np.int32]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+TOP_K = 16  # keys a row keeps when nobody says how many
+
+
+@dataclass(frozen=True)
+class TokenFlow:
+    """What meets at a token when an attention call's result joins the residual stream.
+
+    Each is a (query,) float32 array of Euclidean norms, >= 0; NaN where it was not seen.
+
+    Attributes
+    ----------
+    residual
+        Norm of the state to which the attention output is added.
+    attention
+        Norm of the attention module's output (all heads and the output bias).
+    stream
+        Norm of the state to which the next feed-forward output is added.
+    feed_forward
+        Norm of that feed-forward output.
+    """
+
+    residual: Floats
+    attention: Floats
+    stream: Floats
+    feed_forward: Floats
+
+    @property
+    def attention_share(self) -> Floats:
+        """Attention's part of what meets: ``attention / (residual + attention)``, 0 to 1, (query,)."""
+        return self.attention / (self.residual + self.attention)
+
+    @property
+    def feed_forward_share(self) -> Floats:
+        """Feed-forward's part: ``feed_forward / (stream + feed_forward)``, 0 to 1, (query,)."""
+        return self.feed_forward / (self.stream + self.feed_forward)
+
+
+@dataclass(frozen=True)
+class CallStats:
+    """Exact statistics of every row over all its keys, whatever was kept.
+
+    Rows of padded queries are NaN. ``entropy`` is in bits (0 = one key, log2(K) = all alike), ``distance``
+    in tokens (mean of ``|query - key|``; for cross-attention positions of two sequences are compared),
+    ``first_key`` and ``largest`` are shares of the row, 0 to 1: all four (batch, head, query) float32.
+    ``received`` (batch, head, key) float32 is the attention a key gets, summed over real queries.
+    """
+
+    entropy: Floats
+    distance: Floats
+    first_key: Floats
+    largest: Floats
+    received: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class CallArrays:
+    """The stored arrays of one call; all share the leading batch axis.
+
+    ``weights`` is (batch, head, query, key) when ``keys`` is None, else (batch, head, query, k) beside
+    ``keys`` (int32, -1 = none). ``value_norms`` is (batch, head, key) or None. ``flow`` is
+    (batch, 4, query): residual, attention, stream, feed-forward.
+    """
+
+    weights: Floats
+    keys: Ints | None
+    kept: Floats
+    visible: Ints
+    padded: Flags
+    padded_keys: Flags
+    value_norms: Floats | None
+    flow: Floats
+    entropy: Floats
+    distance: Floats
+    first_key: Floats
+    largest: Floats
+    received: Floats
+
+    def present(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays that are there, by field name."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: array for name, array in found.items() if array is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionCall:
+    """One execution of attention.
+
+    Attributes
+    ----------
+    path : str
+        Dotted name of the module, as in ``model.named_modules()``.
+    site : str
+        ``path``, with ``#n`` behind it when the module ran n times before in this pass.
+    layer : int
+        Place in the order of execution, from 0.
+    kind : str
+        ``"self"`` or ``"cross"``.
+    source : str
+        How it was seen: ``"sdpa"`` (scaled_dot_product_attention's arguments), ``"fused"`` (torch.nn's
+        fast path, worked out from its arguments), ``"written"`` (the very matrix that met the values).
+    query_side, key_side : int
+        Which of ``trace.sides`` the rows and the columns belong to.
+    plane : int
+        Plane of the query side in which the call acts (0 is the first).
+    shape : tuple of int
+        (batch, head, query, key).
+    self_check : float
+        Largest absolute difference between ``concat(A v) W_O + b``, worked out from what was recorded, and
+        what the model itself computed; NaN where the two could not be compared.
+    nan_rows : int
+        Rows that hold NaN. They stay NaN here and are left out of graphs and pictures.
+    """
+
+    path: str
+    site: str
+    layer: int
+    kind: str
+    source: str
+    query_side: int
+    key_side: int
+    plane: int
+    shape: tuple[int, int, int, int]
+    arrays: CallArrays = field(repr=False)
+    self_check: float = float("nan")
+    nan_rows: int = 0
+
+    @property
+    def k(self) -> int | None:
+        """How many keys each row kept; None where all were kept."""
+        return None if self.arrays.keys is None else int(self.arrays.weights.shape[-1])
+
+    @property
+    def has_values(self) -> bool:
+        """Whether value norms were captured, so that contributions are known."""
+        return self.arrays.value_norms is not None
+
+    @property
+    def stats(self) -> CallStats:
+        """Exact statistics over all keys, for the whole batch."""
+        a = self.arrays
+        return CallStats(a.entropy, a.distance, a.first_key, a.largest, a.received)
+
+    def _example(self, example: int) -> int:
+        return expect_index(f"call {self.site or '(root)'}", "example", example, self.shape[0])
+
+    def weights(self, example: int = 0) -> Floats:
+        """Attention weights after softmax and before dropout.
+
+        Returns
+        -------
+        (head, query, key) float32 array
+            Rows of padded queries are zero; rows the model made NaN stay NaN.
+
+        Raises
+        ------
+        NotKeptError
+            Only the top k keys of each row were kept.
+        """
+        if self.arrays.keys is not None:
+            raise NotKeptError(
+                f"{self.site} kept the top {self.k} of {self.shape[3]} keys in each row, not the whole matrix. "
+                'Use call.top() and call.kept_mass(), or capture with keep="all".'
+            )
+        return self.arrays.weights[self._example(example)]
+
+    def top(self, example: int = 0, k: int | None = None) -> tuple[Ints, Floats]:
+        """Largest weights of each row, falling; ties in order of key.
+
+        Parameters
+        ----------
+        example : int
+            Which example of the batch.
+        k : int, optional
+            How many. Default: what was kept, or 16 (fewer if there are fewer keys) where all was kept.
+
+        Returns
+        -------
+        keys : (head, query, k) int32 array
+            -1 where the row has no further key.
+        weights : (head, query, k) float32 array
+            0 where there is no key.
+
+        Raises
+        ------
+        NotKeptError
+            More were asked for than were kept.
+        """
+        index = self._example(example)
+        if self.arrays.keys is not None:
+            kept = self.arrays.weights.shape[-1]
+            if k is not None and k > kept:
+                raise NotKeptError(f"{self.site} kept {kept} keys a row, not {k}. Capture with keep={k}.")
+            return self.arrays.keys[index, ..., :k], self.arrays.weights[index, ..., :k]
+        k = min(TOP_K if k is None else k, self.shape[3])
+        if k < 1:
+            raise OptionError(f"top() was asked for {k} keys a row; ask for at least 1.")
+        return select_top(self.arrays.weights[index], k)
+
+    def kept_mass(self, example: int = 0) -> Floats:
+        """Share of each row's attention that the kept edges hold, (head, query) float32, 0 to 1.
+
+        1 (within rounding) where everything was kept, 0 for padded queries.
+        """
+        return self.arrays.kept[self._example(example)]
+
+    def value_norms(self, example: int = 0) -> Floats:
+        """Norm of each key's value after the head's part of the output projection, (head, key) float32.
+
+        Raises
+        ------
+        NotKeptError
+            Values were not captured.
+        """
+        if self.arrays.value_norms is None:
+            raise NotKeptError(
+                f"{self.site} has no values: they were not asked for, or the output projection is not known. "
+                "Capture with values=True; trace.warnings says where that was not possible."
+            )
+        return self.arrays.value_norms[self._example(example)]
+
+    def contribution(self, example: int = 0) -> Floats:
+        """Norm of what each edge adds to the residual stream: ``|| weight * v_j W_O ||`` per head.
+
+        Returns
+        -------
+        float32 array
+            Laid out as :meth:`weights` where all was kept, else as the weights of :meth:`top`.
+
+        Raises
+        ------
+        NotKeptError
+            Values were not captured.
+        """
+        norms = self.value_norms(example)
+        if self.arrays.keys is None:
+            return self.arrays.weights[self._example(example)] * norms[:, None, :]
+        keys, weights = self.top(example)
+        heads = np.arange(norms.shape[0])[:, None, None]
+        return weights * np.where(keys < 0, np.float32(0), norms[heads, keys])
+
+    def visible(self, example: int = 0) -> Ints:
+        """Return the number of keys each row may see, (head, query) int32; 0 for padded queries."""
+        return self.arrays.visible[self._example(example)]
+
+    def padded(self, example: int = 0) -> Flags:
+        """Return which queries are padding, (query,) bool. They are never drawn as attention."""
+        return self.arrays.padded[self._example(example)]
+
+    def padded_keys(self, example: int = 0) -> Flags:
+        """Return which keys are padding, (key,) bool."""
+        return self.arrays.padded_keys[self._example(example)]
+
+    def flow(self, example: int = 0) -> TokenFlow:
+        """Return the norms of what meets at each token where this call joins the residual stream."""
+        return TokenFlow(*self.arrays.flow[self._example(example)])
+
+
+def select_top(weights: Floats, k: int) -> tuple[Ints, Floats]:
+    """Return keys and weights of the k largest entries of each row, falling, ties by key; zeros count as none."""
+    k = min(k, weights.shape[-1])
+    filled = np.where(np.isnan(weights), np.float32(-1), weights)
+    keys = np.argsort(-filled, axis=-1, kind="stable")[..., :k].astype(np.int32)
+    top = np.take_along_axis(filled, keys, axis=-1)
+    nothing = top <= 0
+    return np.where(nothing, np.int32(-1), keys), np.where(nothing, np.float32(0), top)

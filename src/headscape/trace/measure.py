@@ -1,0 +1,101 @@
+"""From blocks of attention rows to the stored arrays of a call: selection and exact statistics.
+
+Works on NumPy arrays, one block of queries at a time, so a whole (batch, head, query, key) array never has
+to exist unless it is what the caller keeps.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from headscape.trace.call import CallArrays, Flags, Floats, Ints, select_top
+
+# A block of rows: first query, weights (batch, head, rows, key), visible keys (batch, head, rows).
+Block = tuple[int, Floats, Ints]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a call beside its weights.
+
+    ``padded`` (batch, query) and ``padded_keys`` (batch, key) say which positions are padding;
+    ``value_norms`` (batch, head, key) or None; ``flow`` (batch, 4, query), see ``TokenFlow``.
+    """
+
+    padded: Flags
+    padded_keys: Flags
+    value_norms: Floats | None
+    flow: Floats
+
+
+def gather_rows(blocks: Iterable[Block], shape: tuple[int, int, int, int], k: int | None, facts: Facts) -> CallArrays:
+    """Gather blocks of rows into the arrays of one call.
+
+    Parameters
+    ----------
+    blocks : iterable of (first query, weights, visible)
+        Together they cover every query once.
+    shape : tuple of int
+        (batch, head, query, key).
+    k : int or None
+        Keys kept in each row; None keeps all.
+    facts : Facts
+        What goes beside the weights.
+
+    Returns
+    -------
+    CallArrays
+        Padded queries have zero weights, zero kept mass and NaN statistics.
+    """
+    batch, head, query, key = shape
+    width = key if k is None else min(k, key)
+    rows = (batch, head, query)
+    weights = np.zeros((*rows, width), np.float32)
+    keys = None if k is None else np.full((*rows, width), -1, np.int32)
+    visible = np.zeros(rows, np.int32)
+    kept, entropy, distance, first, largest = (np.zeros(rows, np.float32) for _ in range(5))
+    received = np.zeros((batch, head, key), np.float32)
+    positions = np.arange(key, dtype=np.float32)
+    for start, block, seen in blocks:
+        here = np.s_[:, :, start : start + block.shape[2]]
+        drop = np.broadcast_to(facts.padded[:, None, start : start + block.shape[2]], seen.shape)
+        block = np.where(drop[..., None], np.float32(0), block)
+        if keys is None:
+            weights[here] = block
+            kept[here] = (block.sum(-1) > 0).astype(np.float32)
+        else:
+            keys[here], weights[here] = select_top(block, width)
+            total = block.sum(-1)
+            kept[here] = np.divide(weights[here].sum(-1), total, out=np.zeros_like(total), where=total > 0)
+        visible[here] = np.where(drop, 0, seen)
+        gaps = np.abs(np.arange(start, start + block.shape[2], dtype=np.float32)[:, None] - positions)
+        entropy[here] = np.where(drop, np.nan, row_bits(block))
+        distance[here] = np.where(drop, np.nan, np.einsum("bhqk,qk->bhq", block, gaps))
+        first[here] = np.where(drop, np.nan, block[..., 0])
+        largest[here] = np.where(drop, np.nan, block.max(-1))
+        received += np.nan_to_num(block).sum(2)
+    return CallArrays(
+        weights, keys, kept, visible, facts.padded, facts.padded_keys, facts.value_norms, facts.flow,
+        entropy, distance, first, largest, received,
+    )  # fmt: skip
+
+
+def row_bits(weights: npt.NDArray[np.float32]) -> Floats:
+    """Entropy of each row in bits, for rows along the last axis (0 * log2(0) = 0)."""
+    safe = np.where(weights > 0, weights, np.float32(1))
+    bits: Floats = np.abs((safe * np.log2(safe)).sum(-1))
+    return np.where(np.isnan(weights).any(-1), np.float32(np.nan), bits).astype(np.float32)
+
+
+def keep_top(arrays: CallArrays, k: int) -> CallArrays:
+    """Return arrays that keep only the k largest weights of each row, with the mass they hold."""
+    if arrays.keys is not None:
+        return arrays
+    keys, weights = select_top(arrays.weights, k)
+    total = arrays.weights.sum(-1)
+    kept = np.divide(weights.sum(-1), total, out=np.zeros_like(total), where=total > 0)
+    rest = {name: array for name, array in arrays.present().items() if name not in ("weights", "keys", "kept")}
+    rest.setdefault("value_norms", None)  # type: ignore[arg-type]
+    return CallArrays(weights=weights, keys=keys, kept=kept, **rest)  # type: ignore[arg-type]

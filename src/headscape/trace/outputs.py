@@ -1,0 +1,64 @@
+"""What the model answered, and what each token's last state added to the answer."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from headscape.errors import expect_index
+
+Floats = npt.NDArray[np.float32]
+Kind = Literal["classes", "next tokens"]
+Method = Literal["exact", "gradient x activation", "none"]
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """The model's answer for each example: its highest scores, falling.
+
+    Attributes
+    ----------
+    kind : str
+        ``"classes"`` for one row of scores an example, ``"next tokens"`` for scores at the last real position.
+    side : int
+        Which of ``trace.sides`` feeds the answer.
+    class_ids : (batch, answer) int32 array
+        Index of each answer in the model's output, in falling order of score.
+    scores, probabilities : (batch, answer) float32 array
+        Logit, and its softmax over *all* classes (0 to 1).
+    contributions : (batch, answer, token) float32 array, or None
+        What each token's last state adds to the logit (can be negative).
+    base : (batch, answer) float32 array
+        What no token adds (a bias). ``contributions.sum(-1) + base`` is the score where ``method`` is exact.
+    method : str
+        ``"exact"``: the head is affine in the tokens' last states (checked when captured). ``"gradient x
+        activation"``: it is not, and contributions are a first-order account. ``"none"``: not known.
+    class_names : tuple of str, or None
+        One name per class of the model's output.
+    """
+
+    kind: Kind
+    side: int
+    class_ids: npt.NDArray[np.int32]
+    scores: Floats
+    probabilities: Floats
+    contributions: Floats | None = field(repr=False)
+    base: Floats
+    method: Method
+    class_names: tuple[str, ...] | None = None
+
+    def _example(self, example: int) -> int:
+        return expect_index("outputs", "example", example, len(self.class_ids))
+
+    def names(self, example: int = 0) -> list[str]:
+        """Return the answers' names, best first; ``"class 3"`` or ``"token 3"`` where no names were given."""
+        ids = self.class_ids[self._example(example)]
+        if self.class_names is not None:
+            return [self.class_names[i] for i in ids]
+        word = "class" if self.kind == "classes" else "token"
+        return [f"{word} {i}" for i in ids]
+
+    def contribution(self, example: int = 0) -> Floats | None:
+        """Return what each token adds to each answer's logit, (answer, token) float32; None where not known."""
+        return None if self.contributions is None else self.contributions[self._example(example)]

@@ -1,0 +1,91 @@
+"""Everything one forward pass did."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headscape.errors import expect_index
+from headscape.trace.call import AttentionCall
+from headscape.trace.joins import verb
+from headscape.trace.outputs import Outputs
+from headscape.trace.sides import Side
+
+if TYPE_CHECKING:
+    from headscape.trace.call import Flags
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What the attention of a model did in one forward pass.
+
+    Attributes
+    ----------
+    calls : tuple of AttentionCall
+        In order of execution.
+    sides : tuple of Side
+        The sequences of tokens the calls' rows and columns stand for.
+    outputs : Outputs or None
+        The model's answer; None where the output is no table of scores.
+    warnings : tuple of str
+        What was not captured, and why.
+    model : str
+        Class name of the model.
+    step : int or None
+        Number of this trace among those of one wrapper or capture, from 1.
+    """
+
+    calls: tuple[AttentionCall, ...]
+    sides: tuple[Side, ...]
+    outputs: Outputs | None = None
+    warnings: tuple[str, ...] = ()
+    model: str = ""
+    step: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """Number of examples in the pass."""
+        return self.calls[0].shape[0] if self.calls else 0
+
+    def tokens(self, example: int = 0, side: int = 0) -> list[str]:
+        """Labels of one example's tokens; positions as text where no labels were given."""
+        expect_index("trace", "example", example, self.batch)
+        return self.sides[expect_index("trace", "side", side, len(self.sides))].tokens(example)
+
+    def padded(self, example: int = 0, side: int = 0) -> Flags:
+        """Return which tokens of a side are padding, (token,) bool, as far as any call's mask tells."""
+        index = expect_index("trace", "side", side, len(self.sides))
+        of_queries = [c.padded(example) for c in self.calls if c.query_side == index]
+        of_keys = [c.padded_keys(example) for c in self.calls if c.key_side == index]
+        return (of_queries or of_keys)[0]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the whole trace to one file, which :func:`headscape.load` reads without torch or pickle.
+
+        Raises
+        ------
+        FileError
+            The file could not be written; the trace itself is untouched.
+        """
+        from headscape.trace.file import save
+
+        return save(self, path)
+
+    def graph(self, example: int = 0, **options: Any) -> Any:
+        """Return the :class:`headscape.graph.Graph` of one example. Options: see ``build_graph``."""
+        return verb("graph")(self, example, **options)
+
+    def figure(self, example: int = 0, **options: Any) -> Any:
+        """Return a 3D Matplotlib Figure of one example. Options: see ``draw_figure``."""
+        return verb("figure")(self, example, **options)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Path:
+        """Write one offline page that shows this trace, and return its path. Options: see ``write_page``."""
+        written: Path = verb("to_html")(self, path, **options)
+        return written
+
+    def show(self, **options: Any) -> Any:
+        """Show the page: inline in a notebook, as a file whose path is printed in a script."""
+        return verb("show")(self, **options)
