@@ -1,0 +1,213 @@
+"""One example of a trace as a scene block: what the browser's viewer draws."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headscape.errors import expect_index
+from headscape.trace.block import pack
+from headscape.trace.call import AttentionCall, Floats, Ints
+from headscape.trace.sides import Side
+from headscape.trace.trace import Trace
+
+FORMAT = 1
+# Weights of one example that are stored as float32, exact to the last digit: 4 MB before compression.
+# Beyond it each is a 16-bit code of its square root, half the size and never off by more than CODE_ERROR.
+EXACT_WEIGHTS = 1_000_000
+CODE_ERROR = 1.6e-5
+# Weights of one example in a page. A browser tab copes with this many (about 40 MB of codes); a longer dense
+# capture is cut to the strongest keys of each row.
+MOST_WEIGHTS = 20_000_000
+# Characters of one token. A picture shows some twenty, the panel a few thousand.
+LONGEST_TOKEN = 10_000
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass
+class _Scene:
+    """A scene in the making: arrays, and what had to be left out."""
+
+    trace: Trace
+    example: int
+    arrays: Arrays = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> bytes:
+    """Pack one example of a trace for the viewer.
+
+    Parameters
+    ----------
+    trace : Trace
+        Dense or top-k.
+    example : int
+        Which example of the batch.
+    truth : str, optional
+        Name of the right answer, shown beside the model's.
+
+    Returns
+    -------
+    bytes
+        A byte block (see ``headscape.trace.block``). Weights are float32 up to :data:`EXACT_WEIGHTS` of
+        them, else 16-bit codes within :data:`CODE_ERROR`; beyond :data:`MOST_WEIGHTS` only the strongest of
+        each row are kept. Whatever was rounded, cut or left out is said in the block's warnings, which the
+        page shows. Rows that hold NaN have weight 0, entropy NaN and are counted in ``nan_rows``.
+
+    Raises
+    ------
+    OptionError
+        There is no such example.
+    """
+    example = expect_index("trace", "example", example, trace.batch)
+    scene = _Scene(trace, example, warnings=list(trace.warnings))
+    budget = _row_budget(trace)
+    stored = sum(math.prod(call.shape[1:3]) * min(_row_width(call), budget) for call in trace.calls)
+    code = "f32" if stored <= EXACT_WEIGHTS else "sqrt_u16"
+    if code == "sqrt_u16":
+        scene.warnings.append(
+            f"this page stores {stored:,} weights in 16 bits each, within {CODE_ERROR:g}; "
+            "the trace has them exactly."
+        )
+    meta = {
+        "format": FORMAT,
+        "kind": "scene",
+        "model": trace.model,
+        "sides": [_side(scene, n, side) for n, side in enumerate(trace.sides)],
+        "calls": [_call(scene, n, call, code, budget) for n, call in enumerate(trace.calls)],
+        "outputs": _outputs(scene, truth),
+        "warnings": scene.warnings,
+    }
+    return pack(scene.arrays, meta)
+
+
+def _row_width(call: AttentionCall) -> int:
+    return call.shape[3] if call.k is None else call.k
+
+
+def _row_budget(trace: Trace) -> int:
+    """Return how many weights a row may have so that one example stays within MOST_WEIGHTS."""
+    rows = [(math.prod(call.shape[1:3]), _row_width(call)) for call in trace.calls]
+    if sum(count * width for count, width in rows) <= MOST_WEIGHTS:
+        return max((width for _, width in rows), default=1)
+    return max(1, MOST_WEIGHTS // sum(count for count, _ in rows))
+
+
+def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:
+    tokens = scene.trace.tokens(scene.example, number)
+    for position, token in enumerate(tokens):
+        if len(token) > LONGEST_TOKEN:
+            tokens[position] = token[:LONGEST_TOKEN]
+            scene.warnings.append(
+                f"token {position} of {side.name} has {len(token):,} characters; the page holds the first "
+                f"{LONGEST_TOKEN:,}."
+            )
+    patches = side.patches(scene.example)
+    if patches is not None:
+        scene.arrays[f"patches.{number}"] = patches
+    return {
+        "name": side.name,
+        "tokens": tokens,
+        "padded": np.flatnonzero(scene.trace.padded(scene.example, number)).tolist(),
+        "planes": side.planes,
+        "grid": None if side.grid is None else list(side.grid),
+        "has_patches": patches is not None,
+        "unpictured": [] if patches is None else side.unpictured,
+    }
+
+
+def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: int) -> dict[str, Any]:
+    example, arrays = scene.example, scene.arrays
+    keys, weights, kept = _rows(scene, call, budget)
+    if keys is not None:
+        arrays[f"key.{number}"] = keys
+        arrays[f"kept.{number}"] = kept
+    arrays[f"weight.{number}"] = weights if code == "f32" else _code(weights)
+    arrays[f"visible.{number}"] = call.visible(example)
+    entropy = call.stats.entropy[example]
+    arrays[f"entropy.{number}"] = entropy
+    if call.has_values:
+        arrays[f"value_norm.{number}"] = call.value_norms(example)
+    flow = call.flow(example)
+    arrays[f"flow.{number}"] = np.stack([flow.residual, flow.attention, flow.stream, flow.feed_forward])
+    nan_rows = int((np.isnan(entropy) & ~call.padded(example)).sum())
+    if nan_rows:
+        scene.warnings.append(f"{call.site or 'the model'}: {nan_rows} rows hold NaN and are not drawn.")
+    return {
+        "path": call.path,
+        "site": call.site,
+        "layer": call.layer,
+        "kind": call.kind,
+        "source": call.source,
+        "query_side": call.query_side,
+        "key_side": call.key_side,
+        "plane": call.plane,
+        "heads": call.shape[1],
+        "queries": call.shape[2],
+        "keys": call.shape[3],
+        "k": None if keys is None else int(keys.shape[-1]),
+        "code": code,
+        "nan_rows": nan_rows,
+    }
+
+
+def _rows(scene: _Scene, call: AttentionCall, budget: int) -> tuple[Ints | None, Floats, Floats]:
+    """Return keys (None: all), weights without NaN, and the share of each row that they hold."""
+    kept = np.nan_to_num(call.kept_mass(scene.example))
+    if call.k is None and call.shape[3] <= budget:
+        return None, np.nan_to_num(call.weights(scene.example)), kept
+    keys, weights = call.top(scene.example, min(budget, _row_width(call)))
+    weights = np.nan_to_num(weights)
+    if keys.shape[-1] < _row_width(call):
+        total = _row_totals(call, scene.example)
+        kept = np.clip(np.divide(weights.sum(-1), total, out=np.zeros_like(total), where=total > 0), 0, 1)
+        share = kept[call.visible(scene.example) > 0].mean()
+        scene.warnings.append(
+            f"{call.site or 'the model'}: the page keeps the strongest {keys.shape[-1]} of "
+            f"{_row_width(call)} weights a row, {share:.1%} of the attention; the trace has them all."
+        )
+    return keys, weights, kept
+
+
+def _row_totals(call: AttentionCall, example: int) -> Floats:
+    """Return what all weights of each row sum to, from what the capture kept."""
+    if call.k is None:
+        total: Floats = np.nan_to_num(call.weights(example)).sum(-1)
+        return total
+    held: Floats = np.nan_to_num(call.top(example)[1]).sum(-1)
+    kept = np.nan_to_num(call.kept_mass(example))
+    whole: Floats = np.divide(held, kept, out=np.zeros_like(held), where=kept > 0)
+    return whole
+
+
+def _code(weights: Floats) -> npt.NDArray[np.uint16]:
+    """Code weights from 0 to 1 as 16-bit square roots: w = (code / 65535) ** 2."""
+    codes: npt.NDArray[np.uint16] = np.rint(np.sqrt(np.clip(weights, 0, 1)) * 65535).astype(np.uint16)
+    return codes
+
+
+def _outputs(scene: _Scene, truth: str | None) -> dict[str, Any] | None:
+    outputs, example = scene.trace.outputs, scene.example
+    if outputs is None:
+        return None
+    contribution = outputs.contribution(example)
+    if contribution is not None:
+        scene.arrays["class"] = np.nan_to_num(contribution)
+    return {
+        "kind": outputs.kind,
+        "side": outputs.side,
+        "names": outputs.names(example),
+        "scores": _numbers(outputs.scores[example]),
+        "probabilities": _numbers(outputs.probabilities[example]),
+        "base": _numbers(outputs.base[example]),
+        "method": outputs.method,
+        "truth": truth,
+    }
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    """Return floats for JSON; None where a value is not finite (a masked class scores -inf)."""
+    return [float(value) if math.isfinite(value) else None for value in values]

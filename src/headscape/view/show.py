@@ -1,0 +1,191 @@
+"""Showing a page where the caller is: inline in a notebook, as a file in a script."""
+
+import html
+import os
+import sys
+import uuid
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headscape.errors import CaptureWarning, HeadscapeError
+from headscape.trace.trace import Trace
+from headscape.view.page import (
+    DEFAULT_PATH,
+    EncodedFrame,
+    Frame,
+    default_title,
+    encode_frame,
+    join_page,
+    page_html,
+    write_page,
+    write_text,
+)
+
+# Height of the page in a notebook cell: a 16:10 view in a cell of common width.
+HEIGHT_PX = 640
+# What a stepping page holds. A notebook saves the page with it, so there it is kept smaller.
+MOST_FRAMES = 100
+MOST_BYTES_FILE = 64_000_000
+MOST_BYTES_NOTEBOOK = 8_000_000
+
+
+def notebook_shell() -> Any | None:
+    """Return IPython's shell when this code runs in a notebook kernel, else None. Never loads IPython."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    return shell if hasattr(shell, "kernel") else None
+
+
+def show(
+    trace: Trace,
+    *,
+    examples: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+    note: str = "",
+    path: str | os.PathLike[str] | None = None,
+) -> None:
+    """Show a trace: inline in a notebook; in a script write the page and print its path.
+
+    Parameters
+    ----------
+    trace : Trace
+        What to show.
+    examples, labels, title, note
+        As in :func:`headscape.view.page.write_page`.
+    path : path, optional
+        Where a script writes the page. Default: ``headscape.html`` in the current folder.
+
+    Raises
+    ------
+    FileError, LabelError, OptionError, MissingBundleError
+        As in :func:`headscape.view.page.write_page`.
+    """
+    if notebook_shell() is None:
+        written = write_page(trace, path, examples=examples, labels=labels, title=title, note=note)
+        _print_path(written)
+        return
+    page = page_html(trace, examples=examples, labels=labels, title=title, note=note)
+    _display(page, title or default_title(trace), f"headscape-{uuid.uuid4().hex}", update=False)
+
+
+class LivePage:
+    """One page that grows by a frame with every captured pass of a running program.
+
+    In a notebook it stands under the cell that runs and is replaced in place; in a script it is a file whose
+    path is printed once. It holds the newest frames within a bound and says how many older ones it dropped.
+
+    Parameters
+    ----------
+    path : path, optional
+        Where a script writes the page. Default: ``headscape.html`` in the current folder.
+    title : str, optional
+        Default: the model's name.
+    note : str
+        One line of plain text under the title.
+    strict : bool
+        Raise what goes wrong. By default it is warned of and the program goes on.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        title: str | None = None,
+        *,
+        note: str = "",
+        strict: bool = False,
+    ) -> None:
+        self.path = Path(DEFAULT_PATH if path is None else path)
+        self._title = title
+        self._note = note
+        self._strict = strict
+        self._frames: list[EncodedFrame] = []
+        self._added = 0
+        self._is_announced = False
+        self._cell: tuple[int, str] | None = None
+        self._warned: set[str] = set()
+
+    def add(self, trace: Trace, *, example: int = 0, label: str | None = None) -> bool:
+        """Add one example of a trace as the newest frame and show the page.
+
+        Parameters
+        ----------
+        trace : Trace
+            ``trace.step``, where it is set, numbers the frame.
+        example : int
+            Which example of the batch.
+        label : str, optional
+            What the page calls it. Default: the step and the model's answer.
+
+        Returns
+        -------
+        bool
+            Whether the page shows it. False where something went wrong, after one warning that says what;
+            with ``strict`` the error is raised instead.
+        """
+        try:
+            self._add(trace, example, label)
+        except Exception as error:
+            if self._strict:
+                raise
+            lost = str(error) if isinstance(error, HeadscapeError) else f"{type(error).__name__}: {error}"
+            if lost not in self._warned:
+                self._warned.add(lost)
+                warnings.warn(
+                    f"headscape shows no picture of this pass: {lost}", CaptureWarning, stacklevel=3
+                )
+            return False
+        return True
+
+    def _add(self, trace: Trace, example: int, label: str | None) -> None:
+        shell = notebook_shell()
+        number = self._added + 1 if trace.step is None else trace.step
+        frame = encode_frame(Frame(trace, example, label, "step", number), number)
+        self._added += 1
+        self._frames.append(frame)
+        self._drop_oldest(MOST_BYTES_FILE if shell is None else MOST_BYTES_NOTEBOOK)
+        title = self._title or default_title(trace)
+        page = join_page(self._frames, title=title, note=self._current_note())
+        if shell is None:
+            write_text(self.path, page)
+            if not self._is_announced:
+                _print_path(self.path)
+                self._is_announced = True
+            return
+        count = shell.execution_count
+        is_same_cell = self._cell is not None and self._cell[0] == count
+        if not is_same_cell or self._cell is None:
+            self._cell = (count, f"headscape-{uuid.uuid4().hex}")
+        _display(page, title, self._cell[1], update=is_same_cell)
+
+    def _drop_oldest(self, most_bytes: int) -> None:
+        while len(self._frames) > 1 and (
+            len(self._frames) > MOST_FRAMES or sum(len(frame.data) for frame in self._frames) > most_bytes
+        ):
+            del self._frames[0]
+
+    def _current_note(self) -> str:
+        dropped = self._added - len(self._frames)
+        left_out = f"the newest {len(self._frames)} of {self._added} captured passes" if dropped else ""
+        return " · ".join(filter(None, [self._note, left_out]))
+
+
+def _print_path(path: Path) -> None:
+    print(f"headscape: wrote {path.resolve()}")  # noqa: T201  a script's only sign of where the picture is
+
+
+def iframe(page: str, title: str) -> str:
+    """Return a page as an inline frame: its script runs, but cannot reach the notebook around it."""
+    return (
+        f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}" title="{html.escape(title)}" '
+        f'width="100%" height="{HEIGHT_PX}" style="border:0;width:100%;height:{HEIGHT_PX}px"></iframe>'
+    )
+
+
+def _display(page: str, title: str, display_id: str, *, update: bool) -> None:
+    from IPython.display import display
+
+    bundle = {"text/html": iframe(page, title), "text/plain": f"<headscape page: {title}>"}
+    display(bundle, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]
