@@ -12,9 +12,11 @@ import hashlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +43,23 @@ class Node:
 
     def run(self, root: Path, *arguments: str) -> None:
         """Run npm in viewer/ with this Node first on PATH; raise with npm's own words if it fails."""
-        path = f"{self.folder}{os.pathsep}{os.environ.get('PATH', '')}"
-        done = subprocess.run([*self.npm, *arguments], cwd=root / "viewer", env=os.environ | {"PATH": path})
+        with tempfile.TemporaryDirectory() as shims:
+            self._write_shims(Path(shims))
+            path = os.pathsep.join([shims, str(self.folder), os.environ.get("PATH", "")])
+            variables = os.environ | {"PATH": path}
+            done = subprocess.run([*self.npm, *arguments], cwd=root / "viewer", env=variables)
         if done.returncode:
             raise ViewerBuildError(
                 f"`npm {' '.join(arguments)}` in viewer/ ended with exit code {done.returncode}; its own "
                 "words stand above. To install without the page, set HEADSCAPE_SKIP_VIEWER=1."
             )
+
+    def _write_shims(self, folder: Path) -> None:
+        """Put an npm on PATH that starts: wheels hold no links, so the packaged bin/npm misses its files."""
+        if len(self.npm) == 2 and os.name != "nt":
+            shim = folder / "npm"
+            shim.write_text(f'#!/bin/sh\nexec {shlex.join(self.npm)} "$@"\n', encoding="utf-8")
+            shim.chmod(0o755)
 
 
 def _major_version(node: str) -> int:
