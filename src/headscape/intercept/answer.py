@@ -1,0 +1,242 @@
+"""What each token's last state adds to the model's answer, by running the model's own head once more.
+
+Everything the model does after its last state tensor is noted. At the end these few functions are run again
+on a detached copy of the states, which needs no graph of the user's and leaves none behind; if the result is
+not what the model returned, nothing is claimed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from headscape.intercept.lineage import Mark
+from headscape.trace.outputs import Method, Outputs
+
+_ALL_ANSWERS = 12  # up to this many classes all are kept; of more, the best five
+_BEST_ANSWERS = 5
+_LONGEST_TAPE = 256  # functions between the last state and the answer; heads have a handful
+_SAME = 1e-4  # share of the largest score by which a replay may differ (float32 sums in another order)
+
+
+@dataclass
+class Tape:
+    """The functions that ran since the last state tensor."""
+
+    start: Tensor | None = None
+    mark: Mark | None = None
+    steps: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = field(default_factory=list)
+    too_long: bool = False
+    autocast: tuple[bool, torch.dtype | None] = (False, None)
+
+    def restart(self, start: Tensor, mark: Mark | None) -> None:
+        """Begin again: ``start`` holds the tokens' states now."""
+        self.start, self.mark, self.too_long = start, mark, False
+        self.steps.clear()
+        kind = start.device.type
+        if torch.amp.is_autocast_available(kind):
+            self.autocast = (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+
+    def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Note one function."""
+        if self.start is None or self.too_long:
+            return
+        if len(self.steps) >= _LONGEST_TAPE:
+            self.too_long = True
+            self.steps.clear()
+            return
+        self.steps.append((func, args, kwargs, result))
+
+    def replay(self, state: Tensor, answer: Tensor) -> Tensor | None:
+        """Run the noted functions on ``state`` in place of the start; None if ``answer`` does not follow from it."""
+        enabled, dtype = self.autocast
+        if enabled:
+            with torch.autocast(state.device.type, dtype=dtype, cache_enabled=False):
+                return self._run(state, answer)
+        return self._run(state, answer)
+
+    def _run(self, state: Tensor, answer: Tensor) -> Tensor | None:
+        made: dict[int, Any] = {id(self.start): state}
+        for func, args, kwargs, result in self.steps:
+            if not any(id(t) in made for t in _leaves((args, kwargs))):
+                continue
+            if func is F.dropout:
+                new = _dropped_alike(args[0], result, made.get(id(args[0]), args[0]))
+            else:
+                new = func(*_swap(args, made), **_swap(kwargs, made))
+            for old, fresh in zip(_leaves((result,)), _leaves((new,)), strict=False):
+                made[id(old)] = fresh
+        found = made.get(id(answer))
+        return found if isinstance(found, Tensor) else None
+
+
+def _dropped_alike(before: Tensor, after: Tensor, new: Tensor) -> Tensor:
+    """Apply the dropout that was drawn, without drawing again."""
+    factor = torch.where(before == 0, torch.zeros_like(before), after.detach() / before.detach())
+    return new * factor
+
+
+def _leaves(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+
+
+def _swap(value: Any, made: dict[int, Any]) -> Any:
+    if isinstance(value, Tensor):
+        new = made.get(id(value))
+        if new is not None:
+            return new
+        # A tensor made under inference_mode cannot take part in a graph; its copy can.
+        return value.clone() if value.is_inference() else value.detach()
+    if isinstance(value, (tuple, list)):
+        items = [_swap(item, made) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {key: _swap(item, made) for key, item in value.items()}
+    return value
+
+
+def find_scores(output: Any, tape: Tape) -> tuple[Tensor, str] | None:
+    """Return the table of scores in a model's output and its kind; None if it holds hidden states or none.
+
+    Scores are ``output.logits`` or ``output["logits"]``, or a floating-point tensor that is not itself a
+    state: (batch, class) or (class,) for classes, and one axis more for the next token at each position.
+    """
+    named = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", None)
+    tensor = named if isinstance(named, Tensor) else output
+    if isinstance(tensor, (tuple, list)) and tensor:
+        tensor = tensor[0]
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.is_nested or tape.start is None:
+        return None
+    states = tape.start
+    if tensor is states or tensor.dim() < 1 or tensor.shape[-1] < 2 or tensor.numel() == 0 or not tape.steps:
+        return None
+    if tensor.dim() == states.dim() - 1:
+        return tensor, "classes"
+    per_token = tensor.dim() == states.dim() and tensor.shape[:-1] == states.shape[:-1]
+    return (tensor, "next tokens") if per_token and tensor.shape[-1] != states.shape[-1] else None
+
+
+def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any) -> Outputs | None:  # type: ignore[type-arg]
+    """Return what the model answered and what each token's last state adds to it.
+
+    Parameters
+    ----------
+    output : object
+        What the model returned.
+    tape : Tape
+        What ran since the last states.
+    padded : (batch, token) bool array
+        Padding of the answering side.
+    side : int
+        Index of that side.
+    names : tuple of str or None
+        Class names.
+    """
+    found = find_scores(output, tape)
+    if found is None or tape.start is None:
+        return None
+    answer, kind = found
+    batch, length = padded.shape
+    query_first = tape.mark is not None and tape.mark.axes == "qb"
+
+    def rows(scores: Tensor) -> Tensor:
+        """Return (batch, class) of the raw output."""
+        if kind == "classes":
+            return scores.reshape(batch, -1)
+        table = scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if query_first else scores)
+        last = length - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(table.device)
+        return table[torch.arange(batch, device=table.device), last]
+
+    if kind == "classes" and answer.shape[:-1].numel() != batch:
+        return None
+    with torch.no_grad():
+        scores = rows(answer.detach()).float()
+        count = scores.shape[1] if scores.shape[1] <= _ALL_ANSWERS else _BEST_ANSWERS
+        ids = scores.argsort(dim=-1, descending=True, stable=True)[:, :count]
+        is_share = bool((scores >= 0).all()) and bool(((scores.sum(-1) - 1).abs() < 1e-3).all())
+        shares = scores if is_share else torch.softmax(scores, -1)
+    parts, base, method = _contributions(tape, answer, rows, ids, (batch, length, query_first))
+    return Outputs(
+        kind="classes" if kind == "classes" else "next tokens",
+        side=side,
+        class_ids=ids.cpu().numpy().astype(np.int32),
+        scores=scores.gather(1, ids).cpu().numpy(),
+        probabilities=shares.gather(1, ids).cpu().numpy(),
+        contributions=parts,
+        base=base,
+        method=method,
+        class_names=names if names is not None and len(names) == scores.shape[1] else None,
+    )
+
+
+def _contributions(
+    tape: Tape, answer: Tensor, rows: Any, ids: Tensor, layout: tuple[int, int, bool]
+) -> tuple[np.ndarray | None, np.ndarray, Method]:  # type: ignore[type-arg]
+    zeros = np.zeros(tuple(ids.shape), np.float32)
+    if tape.start is None or tape.start.is_nested:
+        return None, zeros, "none"
+    try:
+        found = _replayed(tape, tape.start, answer, rows, ids, layout)
+    except (RuntimeError, TypeError, ValueError):  # a head that cannot be run again: nothing is claimed
+        return None, zeros, "none"
+    return (None, zeros, "none") if found is None else found
+
+
+def _replayed(
+    tape: Tape, start: Tensor, answer: Tensor, rows: Any, ids: Tensor, layout: tuple[int, int, bool]
+) -> tuple[np.ndarray, np.ndarray, Method] | None:  # type: ignore[type-arg]
+    batch, length, query_first = layout
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        state = start.detach().clone().requires_grad_(True)
+        replayed = tape.replay(state, answer)
+        if replayed is None or replayed.shape != answer.shape or not replayed.requires_grad:
+            return None
+        limit = _SAME * (1 + float(answer.detach().abs().max()))
+        if float((replayed - answer).detach().abs().max()) > limit:
+            return None
+        scores = rows(replayed)
+        parts = []
+        for rank in range(ids.shape[1]):
+            picked = scores.gather(1, ids[:, rank : rank + 1]).sum()
+            (slope,) = torch.autograd.grad(picked, state, retain_graph=True)
+            parts.append((slope * state).detach().sum(-1).float())
+        exact, base = _is_affine(tape, answer, rows, ids, state, scores.detach(), limit)
+    stacked = torch.stack([p.reshape(1, -1) if p.dim() == 1 else (p.transpose(0, 1) if query_first else p) for p in parts], 1)
+    if stacked.shape != (batch, ids.shape[1], length):
+        return None
+    rest = scores.detach().float().gather(1, ids) - stacked.sum(-1)
+    exact = exact and bool(((rest - base).abs() <= 10 * limit).all())
+    base = base if exact else rest
+    return stacked.cpu().numpy(), base.cpu().numpy(), "exact" if exact else "gradient x activation"
+
+
+def _is_affine(
+    tape: Tape, answer: Tensor, rows: Any, ids: Tensor, state: Tensor, scores: Tensor, limit: float
+) -> tuple[bool, Tensor]:
+    """Whether the head is affine in the states, by three more points; and its value where all states are zero."""
+    with torch.no_grad():
+        there = state.detach()
+        # A fixed direction that no smooth nonlinearity is flat along; drawn from no generator.
+        ramp = torch.sin(torch.arange(there.numel(), device=there.device, dtype=torch.float32) * 0.7).reshape(there.shape)
+        step = ramp.to(there.dtype) * there.abs().mean()
+        at_zero, ahead, twice = (
+            tape.replay(point, answer) for point in (torch.zeros_like(there), there + step, there - step)
+        )
+        if at_zero is None or ahead is None or twice is None:
+            return False, torch.zeros(tuple(ids.shape))
+        middle = (rows(ahead) + rows(twice)) / 2
+        half = tape.replay(there / 2, answer)
+        straight = half is not None and float((rows(half) - (scores + rows(at_zero)) / 2).abs().max()) <= 10 * limit
+        base = rows(at_zero).float().gather(1, ids)
+        return straight and float((middle - scores).abs().max()) <= 10 * limit, base

@@ -1,0 +1,63 @@
+"""Two tricks that let a function mode watch torch.nn without changing what torch.nn does.
+
+torch.nn asks ``torch.overrides.has_torch_function`` whether it may use its fused kernels, and that answers
+"no" for *any* tensor while a function mode is active. ``keeping_fast_paths`` makes it answer for tensors
+only, so the fast path, and with it every bit of the output, stays. And ``F.multi_head_attention_forward``
+hands itself to the mode as one opaque call; ``open_copy`` runs the same code object with the same answer,
+so the calls inside become visible.
+"""
+
+import functools
+import threading
+import types
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.overrides
+
+_lock = threading.Lock()
+_users = 0
+_original: Callable[..., bool] = torch.overrides.has_torch_function
+
+
+def any_overriding(tensors: Iterable[Any]) -> bool:
+    """Whether any of ``tensors`` itself overrides torch functions, modes left aside."""
+    return any(
+        type(t) is not torch.Tensor
+        and type(t) is not torch.nn.Parameter
+        and hasattr(t, "__torch_function__")
+        and type(t).__torch_function__ is not torch._C._disabled_torch_function_impl
+        for t in tensors
+    )
+
+
+@contextmanager
+def keeping_fast_paths() -> Iterator[None]:
+    """Let torch.nn choose its kernels as it does without a mode. Nests, and may run in several threads."""
+    global _users, _original
+    with _lock:
+        if _users == 0:
+            _original = torch.overrides.has_torch_function
+            torch.overrides.has_torch_function = any_overriding  # type: ignore[assignment]
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                torch.overrides.has_torch_function = _original
+
+
+@functools.lru_cache(maxsize=8)
+def open_copy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a copy of a torch.nn.functional function that does not hand itself to a mode as a whole."""
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_freevars:
+        return function
+    names = dict(function.__globals__, has_torch_function=any_overriding)
+    copy = types.FunctionType(code, names, function.__name__, function.__defaults__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy

@@ -1,0 +1,155 @@
+"""What was seen in one pass, call by call, within a stated budget of memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from headscape.errors import OptionError
+from headscape.intercept.rows import Scores, Written, aside, blocks_of, value_norms
+from headscape.trace.call import TOP_K, CallArrays
+from headscape.trace.measure import Facts, gather_rows, keep_top
+
+# With keep="auto" the weights of one pass are kept whole up to this many bytes, and as top k beyond it:
+# 12 layers x 12 heads x 482 tokens fit.
+DENSE_LIMIT_BYTES = 128 * 1024 * 1024
+# An additive key-padding mask at or below this hides the key.
+_HIDES = -1000.0
+
+Keep = Literal["auto", "all"] | int
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a capture was asked for; see :func:`headscape.capture`."""
+
+    tokens: Any = None
+    keep: Keep = "auto"
+    values: bool = True
+    classes: tuple[str, ...] | None = None
+    patches: Any = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.keep, int) and not isinstance(self.keep, bool)
+        if self.keep not in ("auto", "all") and not (whole and int(self.keep) >= 1):
+            raise OptionError(f'keep is {self.keep!r}; it takes "auto", "all" or a number of keys a row, from 1.')
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a call stands in the model, and what is known of it beside its scores."""
+
+    path: str
+    source: str
+    kind: str
+    query_from: int  # newest call the queries follow, -1 for none
+    key_from: int
+    padded_keys: Tensor | None = None  # (batch, key) bool, where the model was told
+    value: Tensor | None = None  # (batch, head, key, width)
+    projection: Tensor | None = None  # (output, head * width)
+    extra_keys: int = 0  # keys that no token stands behind (bias_k, zero attention)
+
+
+@dataclass
+class Seen:
+    """One recorded call, before sides and planes are known."""
+
+    origin: Origin
+    shape: tuple[int, int, int, int]
+    arrays: CallArrays
+    flow: npt.NDArray[np.float32]
+    self_check: float = float("nan")
+    nan_rows: int = 0
+    half: bool = False  # computed in less than float32
+    size: float = 1.0  # largest number in the output that the self-check compares
+    value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
+
+    def project(self, projection: Tensor) -> None:
+        """Work out the value norms once the output projection is known."""
+        if self.value is not None:
+            self.arrays = replace(self.arrays, value_norms=value_norms(self.value, projection))
+            self.value = None
+
+
+class Recorder:
+    """Collects the calls of one pass."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.calls: list[Seen] = []
+        self._bytes = 0
+        self._over = False
+
+    def record(
+        self, rows: Scores | Written, origin: Origin, watch: Callable[[int, Tensor], None] | None = None
+    ) -> Seen:
+        """Work out one call's rows and keep what was asked for."""
+        device = rows.query.device if isinstance(rows, Scores) else rows.weights.device
+        shape = rows.shape
+        with aside(device):
+            padded, padded_keys = self._padding(rows, origin)
+            norms = None
+            if self.options.values and origin.value is not None and origin.projection is not None:
+                norms = value_norms(origin.value, origin.projection)
+            flow = np.full((shape[0], 4, shape[2]), np.nan, np.float32)
+            facts = Facts(padded, padded_keys, norms, flow)
+            arrays = gather_rows(blocks_of(rows, watch), shape, self._width(shape), facts)
+        seen = Seen(origin, shape, arrays, flow)
+        seen.nan_rows = int(np.isnan(arrays.entropy[~np.broadcast_to(padded[:, None], arrays.entropy.shape)]).sum())
+        if self.options.values and origin.projection is None:
+            seen.value = None if origin.value is None else origin.value.detach()
+        self.calls.append(seen)
+        self._count(seen)
+        return seen
+
+    def _width(self, shape: tuple[int, int, int, int]) -> int | None:
+        keep = self.options.keep
+        if keep == "all":
+            return None
+        if keep != "auto":
+            return min(int(keep), shape[3])
+        size = 4 * shape[0] * shape[1] * shape[2] * shape[3]
+        return TOP_K if self._over or self._bytes + size > DENSE_LIMIT_BYTES else None
+
+    def _count(self, seen: Seen) -> None:
+        self._bytes += seen.arrays.weights.nbytes
+        if self.options.keep == "auto" and seen.arrays.keys is not None and not self._over:
+            self._over = True  # one trace, one form: what was kept whole before is cut too
+            for earlier in self.calls:
+                earlier.arrays = keep_top(earlier.arrays, TOP_K)
+
+    def _padding(
+        self, rows: Scores | Written, origin: Origin
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        batch, _, query, key = rows.shape
+        if origin.padded_keys is not None:
+            known = origin.padded_keys.detach().cpu().numpy().astype(bool)
+            keys = np.zeros((batch, key), bool)
+            keys[:, : known.shape[1]] = known
+        else:
+            keys = hidden_keys(rows.mask, rows.shape)
+        if origin.kind == "self" and query == key - origin.extra_keys:
+            return keys[:, :query].copy(), keys
+        earlier = self.calls[origin.query_from].arrays.padded if origin.query_from >= 0 else None
+        if earlier is not None and earlier.shape == (batch, query):
+            return earlier.copy(), keys
+        return np.zeros((batch, query), bool), keys
+
+
+def hidden_keys(mask: Tensor | None, shape: tuple[int, int, int, int]) -> npt.NDArray[np.bool_]:
+    """Return which keys no query of any head may see, (batch, key) bool: padding, as far as a mask tells."""
+    batch, _, query, key = shape
+    if mask is None:
+        return np.zeros((batch, key), bool)
+    hidden = ~mask if mask.dtype == torch.bool else mask <= _HIDES
+    while hidden.dim() < 4:
+        hidden = hidden.unsqueeze(0)
+    if hidden.shape[-2] not in (1, query):
+        return np.zeros((batch, key), bool)
+    found: npt.NDArray[np.bool_] = hidden.all(dim=2).all(dim=1).expand(batch, key).cpu().numpy()
+    return found.copy()

@@ -1,0 +1,219 @@
+"""``headscape.capture``: watch the forward passes of a model inside a ``with`` block."""
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+from headscape.errors import CaptureError, CaptureWarning, HeadscapeError, NoAttentionError
+from headscape.intercept.assemble import assemble
+from headscape.intercept.names import Names
+from headscape.intercept.plain import keeping_fast_paths
+from headscape.intercept.recorder import Keep, Options
+from headscape.intercept.watcher import Watcher
+from headscape.trace.trace import Trace
+
+_NAMED_MODULES = 8  # how many modules a message names
+
+
+def watch(
+    model: nn.Module, call: Callable[[], Any], options: Options, *, step: int | None = None
+) -> tuple[Any, Trace | None]:
+    """Run ``call``, one forward pass of ``model``, and return its result with the trace of what it did.
+
+    The result is the model's own, bit for bit. An exception of the model passes through unchanged. The trace
+    is None where nothing could be recorded; a :class:`CaptureWarning` then says why.
+    """
+    watcher = Watcher(Names(model), options)
+    with _uncompiled(model), keeping_fast_paths(), watcher:
+        output = call()
+    trace = None
+    if watcher.recorder.calls:
+        try:
+            trace = assemble(watcher, output, model=type(model).__name__, step=step)
+        except HeadscapeError:
+            raise
+        except Exception as error:  # the user's forward has run: keep it
+            if options.strict:
+                raise CaptureError(f"putting the trace together failed: {type(error).__name__}: {error}") from error
+            watcher.problems.append(f"putting the trace together failed: {type(error).__name__}: {error}")
+    if watcher.problems:
+        warnings.warn(
+            f"headscape could not capture everything of {type(model).__name__}; the model's result is not "
+            f"affected. Lost: {'; '.join(watcher.problems[:3])}. Pass strict=True to raise instead.",
+            CaptureWarning,
+            stacklevel=4,
+        )
+    return output, trace
+
+
+def no_attention(model: nn.Module) -> NoAttentionError:
+    """Return the error for a model in which no attention was seen, naming the modules that were looked at."""
+    leaves = [
+        f"{name} ({type(module).__name__})" if name else type(module).__name__
+        for name, module in Names(model).all()
+        if not any(True for _ in module.children())
+    ]
+    more = f" and {len(leaves) - _NAMED_MODULES} more" if len(leaves) > _NAMED_MODULES else ""
+    return NoAttentionError(
+        f"no attention was seen in {type(model).__name__}. Looked at {', '.join(leaves[:_NAMED_MODULES])}{more}. "
+        "headscape sees torch.nn's attention modules and scaled_dot_product_attention wherever they are called; "
+        "wrap the module that holds them, and call that module."
+    )
+
+
+def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+    """Run compiled modules eagerly for this one pass; they keep their compiled code."""
+    compiled = "torch._dynamo" in sys.modules and any(
+        hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in model.modules()
+    )
+    if not compiled:
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+class Run:
+    """The forward passes that ran inside one ``with headscape.capture(model)`` block.
+
+    Attributes
+    ----------
+    traces : list of Trace
+        One for each forward pass, in order.
+    """
+
+    def __init__(self, model: nn.Module, options: Options) -> None:
+        self._model = model
+        self._options = options
+        self._restore: Callable[[], None] | None = None
+        self._busy = False
+        self._passes = 0
+        self.traces: list[Trace] = []
+
+    @property
+    def trace(self) -> Trace:
+        """The last forward pass.
+
+        Raises
+        ------
+        NoAttentionError
+            No forward pass with attention has run yet.
+        """
+        if not self.traces:
+            if self._passes:
+                raise no_attention(self._model)
+            raise NoAttentionError("no forward pass has run yet: call the model inside the `with` block.")
+        return self.traces[-1]
+
+    def __enter__(self) -> "Run":
+        if self._restore is not None:
+            raise CaptureError("this capture is already running: call headscape.capture(model) again for another.")
+        model, original = self._model, self._model.forward
+        had = model.__dict__.get("forward")
+
+        @functools.wraps(original)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if self._busy:
+                return original(*args, **kwargs)
+            return self._pass(functools.partial(original, *args, **kwargs))
+
+        # A function on the instance, since hooks would push torch.nn off its fast paths.
+        object.__setattr__(model, "forward", forward)
+
+        def restore() -> None:
+            if had is None:
+                object.__delattr__(model, "forward")
+            else:
+                object.__setattr__(model, "forward", had)
+
+        self._restore = restore
+        return self
+
+    def _pass(self, call: Callable[[], Any]) -> Any:
+        self._passes += 1
+        with self._once():
+            output, trace = watch(self._model, call, self._options, step=self._passes)
+        if trace is not None:
+            self.traces.append(trace)
+        return output
+
+    @contextmanager
+    def _once(self) -> Iterator[None]:
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._restore is not None:
+            self._restore()
+            self._restore = None
+        if kind is None and self._passes and not self.traces:
+            raise no_attention(self._model)
+
+
+def capture(
+    model: nn.Module,
+    tokens: Sequence[str] | Sequence[Sequence[str]] | dict[str, Any] | None = None,
+    keep: Keep = "auto",
+    values: bool = True,
+    *,
+    classes: Sequence[str] | None = None,
+    patches: Any = None,
+    strict: bool = False,
+) -> Run:
+    """Watch the attention of every forward pass of ``model`` inside a ``with`` block.
+
+    Outputs, gradients and random numbers are the same bits as without; nothing stays on the model afterwards.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any module built of torch.nn's attention, or calling ``scaled_dot_product_attention``.
+    tokens : labels, optional
+        One label a token: a list for every example alike, a list of lists for one each, or a dict by side
+        (``{"source": ..., "target": ...}``) for an encoder-decoder. Padding may be left out.
+    keep : "auto", "all" or int
+        ``"all"`` keeps every weight; a number keeps that many keys a row, with the mass they hold;
+        ``"auto"`` keeps all while one pass's weights fit into 128 MiB, and 16 keys a row beyond.
+    values : bool
+        Also record what the edges carry (contributions) and the norms of residual and feed-forward parts.
+    classes : sequence of str, optional
+        Names of the model's classes, in the order of its output.
+    patches : array, optional
+        Pictures of the last tokens, (batch, patch, height, width[, 3]): uint8, or floats from 0 to 1.
+    strict : bool
+        Raise :class:`CaptureError` where headscape's own work fails, instead of warning.
+
+    Returns
+    -------
+    Run
+        ``run.trace`` is the last pass, ``run.traces`` all of them.
+
+    Raises
+    ------
+    NoAttentionError
+        At the end of the block: forward passes ran and no attention was seen in any.
+    LabelError
+        From the model's call: labels do not fit the tokens the model saw.
+
+    Examples
+    --------
+    >>> import torch, headscape
+    >>> encoder = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, batch_first=True), 2).eval()
+    >>> with headscape.capture(encoder, tokens=["a", "b", "c"]) as run:
+    ...     output = encoder(torch.zeros(1, 3, 8))
+    >>> [call.path for call in run.trace.calls]
+    ['layers.0.self_attn', 'layers.1.self_attn']
+    """
+    names = None if classes is None else tuple(str(name) for name in classes)
+    return Run(model, Options(tokens, keep, values, names, patches, strict))
