@@ -68,7 +68,8 @@ def show(
         _print_path(written)
         return
     page = page_html(trace, examples=examples, labels=labels, title=title, note=note)
-    _display(page, title or default_title(trace), f"headscape-{uuid.uuid4().hex}", update=False)
+    name = title or default_title(trace)
+    _display(page, name, f"<headscape page: {name}>", f"headscape-{uuid.uuid4().hex}", update=False)
 
 
 class LivePage:
@@ -158,7 +159,8 @@ class LivePage:
         is_same_cell = self._cell is not None and self._cell[0] == count
         if not is_same_cell or self._cell is None:
             self._cell = (count, f"headscape-{uuid.uuid4().hex}")
-        _display(page, title, self._cell[1], update=is_same_cell)
+        text = f"<headscape page: {title}, frames: {len(self._frames)}>"
+        _display(page, title, text, self._cell[1], update=is_same_cell)
 
     def _drop_oldest(self, most_bytes: int) -> None:
         while len(self._frames) > 1 and (
@@ -184,8 +186,8 @@ def iframe(page: str, title: str) -> str:
     )
 
 
-def _display(page: str, title: str, display_id: str, *, update: bool) -> None:
+def _display(page: str, title: str, text: str, display_id: str, *, update: bool) -> None:
     from IPython.display import display
 
-    bundle = {"text/html": iframe(page, title), "text/plain": f"<headscape page: {title}>"}
+    bundle = {"text/html": iframe(page, title), "text/plain": text}
     display(bundle, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]

@@ -1,0 +1,137 @@
+"""A real Chromium on software GL, without a network, that remembers everything a page did wrong."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+# The same names as in scripts/environment.py, which installs one where there is none.
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+# Software GL on a busy machine of two cores draws a first frame in seconds.
+PATIENCE_MS = 60_000
+
+WATCH = """
+globalThis.violations = [];
+document.addEventListener("securitypolicyviolation", (e) => globalThis.violations.push(e.violatedDirective));
+"""
+
+
+def find_chromium() -> str | None:
+    """Return a Chromium of this machine; None leaves the choice to Playwright."""
+    for name in (os.environ.get("HEADSCAPE_CHROMIUM", ""), *CHROMIUM_NAMES):
+        path = shutil.which(name) if name else None
+        if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
+    return None
+
+
+@pytest.fixture(scope="session")
+def built_viewer():
+    """See to it that the page under test is made of the viewer's sources as they are."""
+    spec = importlib.util.spec_from_file_location("viewer_build", ROOT / "scripts" / "viewer_build.py")
+    viewer_build = importlib.util.module_from_spec(spec)
+    sys.modules["viewer_build"] = viewer_build
+    spec.loader.exec_module(viewer_build)
+    if not viewer_build.is_fresh(ROOT):
+        pytest.fail("The built viewer is older than viewer/, or was never built. Run: make viewer")
+
+
+@pytest.fixture(scope="session")
+def chromium(built_viewer):
+    """Start one browser for all tests of a worker."""
+    with sync_playwright() as playwright:
+        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+        flags = [*FLAGS, "--no-sandbox"] if is_root else FLAGS
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Opened:
+    """A page that is open, and everything it asked for or complained about."""
+
+    page: Page
+    path: Path
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def state(self) -> dict:
+        """Return what the viewer says of itself."""
+        return self.page.evaluate("() => globalThis.headscapeViews[0].state()")
+
+    def wait_for(self, predicate, what: str) -> dict:
+        """Wait until the viewer's state satisfies ``predicate``; return the state."""
+        for _ in range(PATIENCE_MS // 50):
+            state = self.state()
+            if predicate(state):
+                return state
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"the viewer never came to: {what}; its state is {state}")
+
+    def pixels(self) -> np.ndarray:
+        """Return the picture of the viewer's canvas, (height, width, 3) uint8."""
+        box = self.page.locator("#headscape canvas").first.bounding_box()
+        shot = self.page.screenshot(clip=box, animations="disabled")
+        return np.asarray(Image.open(BytesIO(shot)).convert("RGB"))
+
+    def check_behaved(self) -> None:
+        """Assert that nothing was asked for but the file itself, and that nobody complained."""
+        assert self.requests == [self.path.as_uri()]
+        assert self.complaints == []
+        assert self.page.evaluate("() => globalThis.violations") == []
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Return a function that opens a written page from disk, with the network off."""
+    contexts = []
+
+    def opened(path: Path, *, width=1280, height=800, scheme="light", ready=True) -> Opened:
+        context = chromium.new_context(
+            offline=True,
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(WATCH)
+        found = Opened(page, path)
+        page.on("request", lambda request: found.requests.append(request.url))
+        page.on("pageerror", lambda error: found.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                found.complaints.append(message.text) if message.type in ("error", "warning") else None
+            ),
+        )
+        page.goto(path.as_uri(), wait_until="commit")
+        if ready:
+            expect(page.locator("#headscape")).to_have_attribute("data-ready", "true", timeout=PATIENCE_MS)
+        return found
+
+    yield opened
+    for context in contexts:
+        context.close()
