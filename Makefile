@@ -1,7 +1,7 @@
 # Needs Python >= 3.11, git and make; everything else is installed into .venv (Node.js too, where it is missing).
 # PYTHON=python3.12 make demo    picks the Python that .venv is made with.
 
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 # pytest-xdist workers: two share the time of the browser tests well, more only help on larger machines
