@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from headscape.intercept import Run, capture
     from headscape.errors import CaptureWarning, HeadscapeError
     from headscape.graph import Graph
+    from headscape.intercept import Run, capture
     from headscape.trace import AttentionCall, Trace, load
     from headscape.wrapper import Wrapper
 

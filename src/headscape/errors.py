@@ -118,5 +118,7 @@ def expect_index(owner: str, name: str, value: int, length: int) -> int:
     """
     index = value + length if value < 0 else value
     if not 0 <= index < length:
-        raise OptionError(f"{owner} has {length} of {name} (0 to {length - 1}), so there is no {name} {value}.")
+        raise OptionError(
+            f"{owner} has {length} of {name} (0 to {length - 1}), so there is no {name} {value}."
+        )
     return index

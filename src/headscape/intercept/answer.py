@@ -52,7 +52,7 @@ class Tape:
         self.steps.append((func, args, kwargs, result))
 
     def replay(self, state: Tensor, answer: Tensor) -> Tensor | None:
-        """Run the noted functions on ``state`` in place of the start; None if ``answer`` does not follow from it."""
+        """Run the noted functions on ``state`` instead of the start; None if no answer follows from it."""
         enabled, dtype = self.autocast
         if enabled:
             with torch.autocast(state.device.type, dtype=dtype, cache_enabled=False):
@@ -116,7 +116,12 @@ def find_scores(output: Any, tape: Tape) -> tuple[Tensor, str] | None:
     tensor = named if isinstance(named, Tensor) else output
     if isinstance(tensor, (tuple, list)) and tensor:
         tensor = tensor[0]
-    if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.is_nested or tape.start is None:
+    if (
+        not isinstance(tensor, Tensor)
+        or not tensor.is_floating_point()
+        or tensor.is_nested
+        or tape.start is None
+    ):
         return None
     states = tape.start
     if tensor is states or tensor.dim() < 1 or tensor.shape[-1] < 2 or tensor.numel() == 0 or not tape.steps:
@@ -127,7 +132,7 @@ def find_scores(output: Any, tape: Tape) -> tuple[Tensor, str] | None:
     return (tensor, "next tokens") if per_token and tensor.shape[-1] != states.shape[-1] else None
 
 
-def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any) -> Outputs | None:  # type: ignore[type-arg]
+def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any) -> Outputs | None:
     """Return what the model answered and what each token's last state adds to it.
 
     Parameters
@@ -154,7 +159,9 @@ def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: A
         """Return (batch, class) of the raw output."""
         if kind == "classes":
             return scores.reshape(batch, -1)
-        table = scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if query_first else scores)
+        table = (
+            scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if query_first else scores)
+        )
         last = length - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(table.device)
         return table[torch.arange(batch, device=table.device), last]
 
@@ -182,7 +189,7 @@ def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: A
 
 def _contributions(
     tape: Tape, answer: Tensor, rows: Any, ids: Tensor, layout: tuple[int, int, bool]
-) -> tuple[np.ndarray | None, np.ndarray, Method]:  # type: ignore[type-arg]
+) -> tuple[np.ndarray | None, np.ndarray, Method]:
     zeros = np.zeros(tuple(ids.shape), np.float32)
     if tape.start is None or tape.start.is_nested:
         return None, zeros, "none"
@@ -195,7 +202,7 @@ def _contributions(
 
 def _replayed(
     tape: Tape, start: Tensor, answer: Tensor, rows: Any, ids: Tensor, layout: tuple[int, int, bool]
-) -> tuple[np.ndarray, np.ndarray, Method] | None:  # type: ignore[type-arg]
+) -> tuple[np.ndarray, np.ndarray, Method] | None:
     batch, length, query_first = layout
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         state = start.detach().clone().requires_grad_(True)
@@ -205,14 +212,16 @@ def _replayed(
         limit = _SAME * (1 + float(answer.detach().abs().max()))
         if float((replayed - answer).detach().abs().max()) > limit:
             return None
-        scores = rows(replayed)
+        scores, ids = rows(replayed), ids.clone()  # a copy: ids may have been made under inference_mode
         parts = []
         for rank in range(ids.shape[1]):
             picked = scores.gather(1, ids[:, rank : rank + 1]).sum()
             (slope,) = torch.autograd.grad(picked, state, retain_graph=True)
             parts.append((slope * state).detach().sum(-1).float())
         exact, base = _is_affine(tape, answer, rows, ids, state, scores.detach(), limit)
-    stacked = torch.stack([p.reshape(1, -1) if p.dim() == 1 else (p.transpose(0, 1) if query_first else p) for p in parts], 1)
+    stacked = torch.stack(
+        [p.reshape(1, -1) if p.dim() == 1 else (p.transpose(0, 1) if query_first else p) for p in parts], 1
+    )
     if stacked.shape != (batch, ids.shape[1], length):
         return None
     rest = scores.detach().float().gather(1, ids) - stacked.sum(-1)
@@ -224,11 +233,13 @@ def _replayed(
 def _is_affine(
     tape: Tape, answer: Tensor, rows: Any, ids: Tensor, state: Tensor, scores: Tensor, limit: float
 ) -> tuple[bool, Tensor]:
-    """Whether the head is affine in the states, by three more points; and its value where all states are zero."""
+    """Whether the head is affine in the states, by four more points; and its value at zero states."""
     with torch.no_grad():
         there = state.detach()
         # A fixed direction that no smooth nonlinearity is flat along; drawn from no generator.
-        ramp = torch.sin(torch.arange(there.numel(), device=there.device, dtype=torch.float32) * 0.7).reshape(there.shape)
+        ramp = torch.sin(torch.arange(there.numel(), device=there.device, dtype=torch.float32) * 0.7).reshape(
+            there.shape
+        )
         step = ramp.to(there.dtype) * there.abs().mean()
         at_zero, ahead, twice = (
             tape.replay(point, answer) for point in (torch.zeros_like(there), there + step, there - step)
@@ -237,6 +248,8 @@ def _is_affine(
             return False, torch.zeros(tuple(ids.shape))
         middle = (rows(ahead) + rows(twice)) / 2
         half = tape.replay(there / 2, answer)
-        straight = half is not None and float((rows(half) - (scores + rows(at_zero)) / 2).abs().max()) <= 10 * limit
+        straight = (
+            half is not None and float((rows(half) - (scores + rows(at_zero)) / 2).abs().max()) <= 10 * limit
+        )
         base = rows(at_zero).float().gather(1, ids)
         return straight and float((middle - scores).abs().max()) <= 10 * limit, base

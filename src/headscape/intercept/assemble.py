@@ -78,9 +78,11 @@ class Sides:
         return found
 
     def _ran_in(self, side: int, n: int) -> bool:
-        """Whether the module of call ``n`` already ran on ``side``: then this is another sequence (twin towers)."""
+        """Whether the module of call ``n`` already ran on ``side``: then these are twin towers."""
         path = self._calls[n].origin.path
-        return any(self.of_query[m] == side and self._calls[m].origin.path == path for m in range(len(self.of_query)))
+        return any(
+            self.of_query[m] == side and self._calls[m].origin.path == path for m in range(len(self.of_query))
+        )
 
     def _key_side(self, n: int, seen: Seen, query: int) -> int:
         extra = seen.origin.extra_keys
@@ -167,7 +169,7 @@ def _plain_sides(found: Sides, planes: Counter[int]) -> list[Side]:
     ]
 
 
-def _padding_of(side: int, calls: tuple[AttentionCall, ...], length: int) -> np.ndarray:  # type: ignore[type-arg]
+def _padding_of(side: int, calls: tuple[AttentionCall, ...], length: int) -> np.ndarray:
     for call in calls:
         if call.query_side == side:
             return call.arrays.padded
@@ -230,9 +232,13 @@ def _notes(watcher: Watcher, calls: tuple[AttentionCall, ...]) -> list[str]:
     for call, seen in zip(calls, watcher.recorder.calls, strict=True):
         where = call.site or "the model itself"
         if call.nan_rows:
-            notes.append(f"{call.nan_rows} rows of {where} hold NaN; they are left out of graphs and pictures.")
+            notes.append(
+                f"{call.nan_rows} rows of {where} hold NaN; they are left out of graphs and pictures."
+            )
         if watcher.options.values and not call.has_values:
-            notes.append(f"{where}: its output projection was not found, so contributions of its edges are not known.")
+            notes.append(
+                f"{where}: its output projection was not found, so contributions of its edges are not known."
+            )
         limit = _ROUNDING["half" if seen.half else "float32"] * max(1.0, seen.size)
         if call.self_check > limit:
             notes.append(
@@ -241,7 +247,9 @@ def _notes(watcher: Watcher, calls: tuple[AttentionCall, ...]) -> list[str]:
             )
     paths = {call.path for call in calls}
     for name, module in watcher.names.all():
-        inside = any(p == name or p.startswith(f"{name}.") or name.startswith(f"{p}.") for p in paths if p or not name)
+        inside = any(
+            p == name or p.startswith(f"{name}.") or name.startswith(f"{p}.") for p in paths if p or not name
+        )
         if name and not inside and "" not in paths and _LOOKS_LIKE_ATTENTION.search(type(module).__name__):
             notes.append(f"{name} ({type(module).__name__}) looks like attention, but none was seen in it.")
     return notes

@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Role = Literal["plain", "branch", "stream"]
-Axes = Literal["bq", "qb", "q"]  # which leading axes a state has: batch and query in either order, or query only
+Axes = Literal[
+    "bq", "qb", "q"
+]  # which leading axes a state has: batch and query in either order, or query only
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,14 @@ ADDS = _methods("add", "__add__", "__radd__")
 ADDS_IN_PLACE = _methods("add_", "__iadd__")
 # A state stays the state under these: normalised, dropped out, padded, copied or cast.
 KEEPS_STATE = (
-    _methods("layer_norm", "rms_norm", "batch_norm", "dropout", "dropout_", "to_padded_tensor", "nested_to_padded_tensor")
+    _methods("layer_norm", "rms_norm", "batch_norm", "dropout", "dropout_", "to_padded_tensor")
     | _methods("clone", "contiguous", "to", "float", "half", "bfloat16", "double", "detach")
     | frozenset({torch.nested.to_padded_tensor})
-    | frozenset(f for f in [getattr(torch._C._nested, "nested_to_padded_tensor", None)] if f is not None)
 )  # fmt: skip
 # A branch (an attention output on its way to the sum) survives these too.
 KEEPS_BRANCH = KEEPS_STATE | _methods(
-    "transpose", "permute", "reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "swapaxes", "movedim",
-    "mul", "__mul__", "__rmul__", "t", "view_as", "reshape_as",
+    "transpose", "permute", "reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "swapaxes",
+    "movedim", "mul", "__mul__", "__rmul__", "t", "view_as", "reshape_as",
 )  # fmt: skip
 
 
@@ -110,7 +111,11 @@ class Lineage:
         elif function in KEEPS_BRANCH:
             branch = next((t for t in inputs[:2] if _is_branch(self.mark(t))), None)
             if branch is not None:
-                mark = replace(self.mark(branch) or mark, time=time, axes=_axes_after(self.mark(branch), branch, results[0]))
+                mark = replace(
+                    self.mark(branch) or mark,
+                    time=time,
+                    axes=_axes_after(self.mark(branch), branch, results[0]),
+                )
         for tensor in results:
             self.put(tensor, mark)
 

@@ -23,7 +23,7 @@ class Names:
             self._modules.setdefault(id(module), (user_name(name), module))
 
     def running(self) -> str:
-        """Return the name of the innermost module of the model whose code is on the stack; "" for the root."""
+        """Return the name of the innermost of the model's modules on the stack; "" for the root."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             owner: Any = frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None

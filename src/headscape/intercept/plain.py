@@ -17,9 +17,13 @@ from typing import Any
 import torch
 import torch.overrides
 
-_lock = threading.Lock()
-_users = 0
-_original: Callable[..., bool] = torch.overrides.has_torch_function
+
+class _Users:
+    """How many passes are being watched, over all threads, and what to put back after the last."""
+
+    lock = threading.Lock()
+    count = 0
+    original: Callable[..., bool] = staticmethod(torch.overrides.has_torch_function)
 
 
 def any_overriding(tensors: Iterable[Any]) -> bool:
@@ -36,19 +40,18 @@ def any_overriding(tensors: Iterable[Any]) -> bool:
 @contextmanager
 def keeping_fast_paths() -> Iterator[None]:
     """Let torch.nn choose its kernels as it does without a mode. Nests, and may run in several threads."""
-    global _users, _original
-    with _lock:
-        if _users == 0:
-            _original = torch.overrides.has_torch_function
+    with _Users.lock:
+        if _Users.count == 0:
+            _Users.original = staticmethod(torch.overrides.has_torch_function)
             torch.overrides.has_torch_function = any_overriding  # type: ignore[assignment]
-        _users += 1
+        _Users.count += 1
     try:
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                torch.overrides.has_torch_function = _original
+        with _Users.lock:
+            _Users.count -= 1
+            if _Users.count == 0:
+                torch.overrides.has_torch_function = _Users.original
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """What was seen in one pass, call by call, within a stated budget of memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from headscape.errors import OptionError
+from headscape.errors import OptionError, expect_option
 from headscape.intercept.rows import Scores, Written, aside, blocks_of, value_norms
 from headscape.trace.call import TOP_K, CallArrays
 from headscape.trace.measure import Facts, gather_rows, keep_top
@@ -34,10 +34,22 @@ class Options:
     patches: Any = None
     strict: bool = False
 
+    @classmethod
+    def named(cls, owner: str, **given: Any) -> "Options":
+        """Build options from keywords of ``owner``; a misspelt one is answered with what there is."""
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            expect_option(owner, "option", name, known)
+        if given.get("classes") is not None:
+            given["classes"] = tuple(str(name) for name in given["classes"])
+        return cls(**given)
+
     def __post_init__(self) -> None:
         whole = isinstance(self.keep, int) and not isinstance(self.keep, bool)
         if self.keep not in ("auto", "all") and not (whole and int(self.keep) >= 1):
-            raise OptionError(f'keep is {self.keep!r}; it takes "auto", "all" or a number of keys a row, from 1.')
+            raise OptionError(
+                f'keep is {self.keep!r}; it takes "auto", "all" or a number of keys a row, from 1.'
+            )
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,9 @@ class Recorder:
             facts = Facts(padded, padded_keys, norms, flow)
             arrays = gather_rows(blocks_of(rows, watch), shape, self._width(shape), facts)
         seen = Seen(origin, shape, arrays, flow)
-        seen.nan_rows = int(np.isnan(arrays.entropy[~np.broadcast_to(padded[:, None], arrays.entropy.shape)]).sum())
+        seen.nan_rows = int(
+            np.isnan(arrays.entropy[~np.broadcast_to(padded[:, None], arrays.entropy.shape)]).sum()
+        )
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
         self.calls.append(seen)

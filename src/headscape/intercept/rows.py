@@ -68,7 +68,9 @@ def aside(device: torch.device) -> AbstractContextManager[object]:
     return stack
 
 
-def blocks_of(source: Scores | Written, watch: Callable[[int, Tensor], None] | None = None) -> Iterator[Block]:
+def blocks_of(
+    source: Scores | Written, watch: Callable[[int, Tensor], None] | None = None
+) -> Iterator[Block]:
     """Yield blocks of rows as NumPy arrays.
 
     Parameters
@@ -94,7 +96,11 @@ def _block(source: Scores | Written, start: int, end: int) -> tuple[Tensor, Tens
         mask = _rows_of_mask(source.mask, start, end)
     else:
         weights, mask = _softmax_rows(source, start, end)
-    hidden = torch.zeros((), dtype=torch.bool, device=weights.device) if mask is None else _forbidden(mask, weights)
+    hidden = (
+        torch.zeros((), dtype=torch.bool, device=weights.device)
+        if mask is None
+        else _forbidden(mask, weights)
+    )
     visible = (~hidden).expand(weights.shape).sum(-1)
     if isinstance(source, Scores):
         # A row that may see nothing has no weights: torch's own kernels return zeros for it.
@@ -109,7 +115,9 @@ def _softmax_rows(source: Scores, start: int, end: int) -> tuple[Tensor, Tensor 
     scores = torch.matmul(query * scale, key.transpose(-2, -1))
     mask = _rows_of_mask(source.mask, start, end)
     if source.is_causal:
-        later = torch.arange(start, end, device=query.device)[:, None] < torch.arange(key.shape[2], device=query.device)
+        later = torch.arange(start, end, device=query.device)[:, None] < torch.arange(
+            key.shape[2], device=query.device
+        )
         causal = ~later
         if mask is None:
             mask = causal
@@ -135,7 +143,7 @@ def _forbidden(mask: Tensor, weights: Tensor) -> Tensor:
     return (mask == -math.inf) | ((mask < _FORBIDS) & (weights == 0))
 
 
-def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:
     """Norm of each key's value after its head's part of the output projection.
 
     Through the width x width Gram matrix of each head: ``|| v W_O ||^2 = v (W_O W_O^T) v^T``, so that no
@@ -151,12 +159,12 @@ def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:  # type: ignor
     -------
     (batch, head, key) float32 array
     """
-    batch, head, key, width = value.shape
+    head, width = value.shape[1], value.shape[3]
     per_head = projection.detach().double().reshape(projection.shape[0], head, width).permute(1, 2, 0)
     gram = torch.matmul(per_head, per_head.transpose(1, 2))
     wide = value.detach().double()
     squares = (torch.matmul(wide, gram) * wide).sum(-1)
-    norms: np.ndarray = squares.clamp_min(0).sqrt().float().cpu().numpy()  # type: ignore[type-arg]
+    norms: np.ndarray = squares.clamp_min(0).sqrt().float().cpu().numpy()
     return norms
 
 
@@ -169,7 +177,9 @@ class OutputCheck:
         self._bias = None if bias is None else bias.detach()
         self._output = output.detach()  # (batch, query, output)
         queries = output.shape[1]
-        self._rows = torch.linspace(0, queries - 1, min(queries, _CHECKED_ROWS), device=output.device).long().unique()
+        self._rows = (
+            torch.linspace(0, queries - 1, min(queries, _CHECKED_ROWS), device=output.device).long().unique()
+        )
         self.largest = 0.0
         self.size = 0.0  # largest number the model itself returned in the compared rows
 

@@ -41,7 +41,9 @@ def watch(
             raise
         except Exception as error:  # the user's forward has run: keep it
             if options.strict:
-                raise CaptureError(f"putting the trace together failed: {type(error).__name__}: {error}") from error
+                raise CaptureError(
+                    f"putting the trace together failed: {type(error).__name__}: {error}"
+                ) from error
             watcher.problems.append(f"putting the trace together failed: {type(error).__name__}: {error}")
     if watcher.problems:
         warnings.warn(
@@ -62,9 +64,10 @@ def no_attention(model: nn.Module) -> NoAttentionError:
     ]
     more = f" and {len(leaves) - _NAMED_MODULES} more" if len(leaves) > _NAMED_MODULES else ""
     return NoAttentionError(
-        f"no attention was seen in {type(model).__name__}. Looked at {', '.join(leaves[:_NAMED_MODULES])}{more}. "
-        "headscape sees torch.nn's attention modules and scaled_dot_product_attention wherever they are called; "
-        "wrap the module that holds them, and call that module."
+        f"no attention was seen in {type(model).__name__}. "
+        f"Looked at {', '.join(leaves[:_NAMED_MODULES])}{more}. "
+        "headscape sees torch.nn's attention modules and scaled_dot_product_attention wherever they are "
+        "called; wrap the module that holds them, and call that module."
     )
 
 
@@ -113,7 +116,9 @@ class Run:
 
     def __enter__(self) -> "Run":
         if self._restore is not None:
-            raise CaptureError("this capture is already running: call headscape.capture(model) again for another.")
+            raise CaptureError(
+                "this capture is already running: call headscape.capture(model) again for another."
+            )
         model, original = self._model, self._model.forward
         had = model.__dict__.get("forward")
 
@@ -209,11 +214,14 @@ def capture(
     Examples
     --------
     >>> import torch, headscape
-    >>> encoder = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, batch_first=True), 2).eval()
+    >>> layer = torch.nn.TransformerEncoderLayer(8, 2, batch_first=True)
+    >>> encoder = torch.nn.TransformerEncoder(layer, 2).eval()
     >>> with headscape.capture(encoder, tokens=["a", "b", "c"]) as run:
     ...     output = encoder(torch.zeros(1, 3, 8))
     >>> [call.path for call in run.trace.calls]
     ['layers.0.self_attn', 'layers.1.self_attn']
     """
-    names = None if classes is None else tuple(str(name) for name in classes)
-    return Run(model, Options(tokens, keep, values, names, patches, strict))
+    options = Options.named(
+        "capture", tokens=tokens, keep=keep, values=values, classes=classes, patches=patches, strict=strict
+    )
+    return Run(model, options)

@@ -65,20 +65,20 @@ class Scope:
 
 
 def unfold(scope: Scope, batch: int) -> tuple[Scores | Written, Tensor]:
-    """Return rows and values of a scope as (batch, head, ...), undoing the folding of heads into the batch."""
+    """Return rows and values of a scope as (batch, head, ...): heads unfolded from the batch."""
     rows, value = scope.rows, scope.value
     if rows is None or value is None:
         raise RuntimeError("torch.nn's attention ran without a softmax that headscape knows")
     if isinstance(rows, Written) and rows.weights.dim() == 3:
         mask = rows.mask
         if mask is not None and mask.dim() == 3 and mask.shape[0] != 1:
-            mask = mask.unflatten(0, (batch, -1))
-        rows = Written(rows.weights.unflatten(0, (batch, -1)), mask)
-        value = value.unflatten(0, (batch, -1))
+            mask = mask.reshape(batch, -1, *mask.shape[1:])
+        rows = Written(rows.weights.reshape(batch, -1, *rows.weights.shape[1:]), mask)
+        value = value.reshape(batch, -1, *value.shape[1:])
     return rows, value
 
 
-def sdpa_scores(
+def sdpa_scores(  # noqa: PLR0913  the arguments are torch's
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -88,7 +88,7 @@ def sdpa_scores(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> tuple[Scores, Tensor, bool]:
-    """Return scores, values and whether weights were dropped, from ``scaled_dot_product_attention``'s arguments."""
+    """Return scores, values and whether weights were dropped, from the arguments of the function of torch."""
     query, key, value = (_four_axes(t) for t in (query, key, value))
     if enable_gqa and key.shape[1] != query.shape[1]:
         key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], dim=1) for t in (key, value))
@@ -128,14 +128,16 @@ def padded_of(key_padding_mask: Tensor | None) -> Tensor | None:
 
 @dataclass(frozen=True)
 class FusedLayer:
-    """Arguments of ``torch._transformer_encoder_layer_fwd`` or ``torch._native_multi_head_attention``, by name."""
+    """Arguments of torch's fused encoder layer, or of its fused self-attention, by name."""
 
     named: dict[str, Any]
 
     @classmethod
     def of_layer(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "FusedLayer":
         """Read the arguments of a whole fused encoder layer."""
-        return cls({"mask": None, "mask_type": None} | dict(zip(_LAYER_ARGUMENTS, args, strict=False)) | kwargs)
+        return cls(
+            {"mask": None, "mask_type": None} | dict(zip(_LAYER_ARGUMENTS, args, strict=False)) | kwargs
+        )
 
     @classmethod
     def of_attention(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "FusedLayer":
@@ -167,12 +169,14 @@ class FusedLayer:
     def project(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key and value, each (batch, head, token, width), of a (batch, token, model) state."""
         packed = F.linear(state, self.detached("qkv_weight"), self.detached("qkv_bias"))
-        parts = packed.unflatten(-1, (3, self.named["num_heads"], -1)).permute(2, 0, 3, 1, 4)
+        parts = packed.reshape(*packed.shape[:2], 3, self.named["num_heads"], -1).permute(2, 0, 3, 1, 4)
         return parts[0], parts[1], parts[2]
 
     def output(self, mixed: Tensor) -> Tensor:
         """Return the output projection of (batch, head, token, width) mixed values."""
-        return F.linear(mixed.transpose(1, 2).flatten(2), self.detached("proj_weight"), self.detached("proj_bias"))
+        return F.linear(
+            mixed.transpose(1, 2).flatten(2), self.detached("proj_weight"), self.detached("proj_bias")
+        )
 
     def norm(self, state: Tensor, number: int) -> Tensor:
         """Return layer norm 1 or 2 of a state."""

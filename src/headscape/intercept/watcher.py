@@ -86,7 +86,11 @@ class Watcher(TorchFunctionMode):
         projecting = func is F.linear and bool(args) and isinstance(args[0], Tensor)
         before = self.lineage.mark(args[0]) if projecting else None
         self.lineage.after(func, args, kwargs, result)
-        if before is not None and before.role == "branch" and self.recorder.calls[before.call].value is not None:
+        if (
+            before is not None
+            and before.role == "branch"
+            and self.recorder.calls[before.call].value is not None
+        ):
             seen = self.recorder.calls[before.call]
             with aside(args[0].device):
                 seen.project(args[1] if len(args) > 1 else kwargs["weight"])
@@ -104,7 +108,9 @@ class Watcher(TorchFunctionMode):
         scope, began = Scope(), self.lineage.tick()
         function = open_copy(func)
         if function is func:
-            self.problems.append("torch.nn.functional.multi_head_attention_forward has no Python code to look into")
+            self.problems.append(
+                "torch.nn.functional.multi_head_attention_forward has no Python code to look into"
+            )
             return func(*args, **kwargs)
         self._scopes.append(scope)
         try:
@@ -112,7 +118,14 @@ class Watcher(TorchFunctionMode):
                 result = function(*args, **kwargs)
         finally:
             self._scopes.pop()
-        self._aside("recording torch.nn's attention", self._record_multi_head, bound(func, args, kwargs), scope, began, result)
+        self._aside(
+            "recording torch.nn's attention",
+            self._record_multi_head,
+            bound(func, args, kwargs),
+            scope,
+            began,
+            result,
+        )
         return result
 
     def _record_multi_head(self, named: dict[str, Any], scope: Scope, began: int, result: Any) -> None:
@@ -154,16 +167,22 @@ class Watcher(TorchFunctionMode):
     def _scaled_dot_product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began = self.lineage.tick()
         result = func(*args, **kwargs)
-        self._aside("recording scaled_dot_product_attention", self._record_fused_call, args, kwargs, began, result)
+        self._aside(
+            "recording scaled_dot_product_attention", self._record_fused_call, args, kwargs, began, result
+        )
         return result
 
-    def _record_fused_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], began: int, result: Tensor) -> None:
+    def _record_fused_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], began: int, result: Tensor
+    ) -> None:
         rows, value, _ = sdpa_scores(*args, **kwargs)
         names = ("query", "key")
         query, key = (args[i] if len(args) > i else kwargs[name] for i, name in enumerate(names))
         follows = [self.lineage.newest_call([t]) for t in (query, key)]
         alike = follows[0] == follows[1] and rows.shape[2] == rows.shape[3]
-        origin = Origin(self.names.running(), "sdpa", "self" if alike else "cross", follows[0], follows[1], value=value)
+        origin = Origin(
+            self.names.running(), "sdpa", "self" if alike else "cross", follows[0], follows[1], value=value
+        )
         seen = self.recorder.record(rows, origin)
         self._begin(seen, began, result, "bq" if result.dim() > 2 else "q")
 
@@ -198,7 +217,14 @@ class Watcher(TorchFunctionMode):
         attends = "self_attn" if is_layer else ""
         follows = self.lineage.newest_call([src])
         origin = Origin(
-            f"{path}.{attends}".strip("."), "fused", "self", follows, follows, padded, value, layer.named["proj_weight"]
+            f"{path}.{attends}".strip("."),
+            "fused",
+            "self",
+            follows,
+            follows,
+            padded,
+            value,
+            layer.named["proj_weight"],
         )
         mixed = torch.zeros_like(query)
 
@@ -219,7 +245,14 @@ class Watcher(TorchFunctionMode):
         if not src.is_nested:
             return src, None
         lengths = [part.shape[0] for part in src.unbind()]
-        known = next((n for ref, n in self._lengths.values() if (t := ref()) is not None and t.data_ptr() == src.data_ptr()), 0)
+        known = next(
+            (
+                n
+                for ref, n in self._lengths.values()
+                if (t := ref()) is not None and t.data_ptr() == src.data_ptr()
+            ),
+            0,
+        )
         full = max(known, *lengths)
         shape = (len(lengths), full, src.size(2))
         return torch.nested.to_padded_tensor(src, 0.0, shape), torch.tensor(lengths, device=src.device)

@@ -16,7 +16,16 @@ from headscape.errors import FormatError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-DTYPES = {"F64": "<f8", "I64": "<i8", "F32": "<f4", "I32": "<i4", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"}
+DTYPES = {
+    "F64": "<f8",
+    "I64": "<i8",
+    "F32": "<f4",
+    "I32": "<i4",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
 _CODES = {np.dtype(name): code for code, name in DTYPES.items()}
 _META = "headscape"
 _LONGEST_HEADER = 100 * 1024 * 1024  # bytes; what safetensors itself accepts
@@ -45,7 +54,9 @@ def pack(arrays: Mapping[str, npt.NDArray[np.generic]], meta: Mapping[str, Any])
     for name, array in ordered:
         code = _CODES.get(array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype)
         if code is None:
-            raise FormatError(f"array {name!r} is {array.dtype}; a block holds {', '.join(DTYPES)}. Convert it first.")
+            raise FormatError(
+                f"array {name!r} is {array.dtype}; a block holds {', '.join(DTYPES)}. Convert it first."
+            )
         data = np.ascontiguousarray(array, dtype=DTYPES[code]).tobytes()
         header[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [at, at + len(data)]}
         parts.append(data)
@@ -105,7 +116,9 @@ def _header(view: memoryview) -> tuple[dict[str, Any], int]:
         raise FormatError(f"the block has {len(view)} bytes; even an empty one has more than 8.")
     length = int.from_bytes(view[:8], "little")
     if length > min(_LONGEST_HEADER, len(view) - 8):
-        raise FormatError(f"the block claims a header of {length:,} bytes but has {len(view) - 8:,} after its length.")
+        raise FormatError(
+            f"the block claims a header of {length:,} bytes but has {len(view) - 8:,} after its length."
+        )
     try:
         header = json.loads(bytes(view[8 : 8 + length]))
     except (ValueError, RecursionError):
@@ -119,7 +132,9 @@ def _array(
     view: memoryview, start: int, name: str, entry: object
 ) -> tuple[npt.NDArray[np.generic], tuple[int, int]]:
     match entry:
-        case {"dtype": str(code), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if code in DTYPES:
+        case {"dtype": str(code), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if (
+            code in DTYPES
+        ):
             pass
         case _:
             raise FormatError(f"array {name!r} is not described by a known dtype, a shape and two offsets.")

@@ -1,7 +1,7 @@
 """One execution of attention in a forward pass."""
 
 from dataclasses import dataclass, field, fields
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -172,10 +172,10 @@ class AttentionCall:
         """
         if self.arrays.keys is not None:
             raise NotKeptError(
-                f"{self.site} kept the top {self.k} of {self.shape[3]} keys in each row, not the whole matrix. "
+                f"{self.site} kept the top {self.k} of {self.shape[3]} keys in each row, not the matrix. "
                 'Use call.top() and call.kept_mass(), or capture with keep="all".'
             )
-        return self.arrays.weights[self._example(example)]
+        return _one(self.arrays.weights, self._example(example))
 
     def top(self, example: int = 0, k: int | None = None) -> tuple[Ints, Floats]:
         """Largest weights of each row, falling; ties in order of key.
@@ -215,7 +215,7 @@ class AttentionCall:
 
         1 (within rounding) where everything was kept, 0 for padded queries.
         """
-        return self.arrays.kept[self._example(example)]
+        return _one(self.arrays.kept, self._example(example))
 
     def value_norms(self, example: int = 0) -> Floats:
         """Norm of each key's value after the head's part of the output projection, (head, key) float32.
@@ -230,7 +230,7 @@ class AttentionCall:
                 f"{self.site} has no values: they were not asked for, or the output projection is not known. "
                 "Capture with values=True; trace.warnings says where that was not possible."
             )
-        return self.arrays.value_norms[self._example(example)]
+        return _one(self.arrays.value_norms, self._example(example))
 
     def contribution(self, example: int = 0) -> Floats:
         """Norm of what each edge adds to the residual stream: ``|| weight * v_j W_O ||`` per head.
@@ -247,30 +247,39 @@ class AttentionCall:
         """
         norms = self.value_norms(example)
         if self.arrays.keys is None:
-            return self.arrays.weights[self._example(example)] * norms[:, None, :]
+            return _one(self.arrays.weights, self._example(example)) * norms[:, None, :]
         keys, weights = self.top(example)
         heads = np.arange(norms.shape[0])[:, None, None]
         return weights * np.where(keys < 0, np.float32(0), norms[heads, keys])
 
     def visible(self, example: int = 0) -> Ints:
         """Return the number of keys each row may see, (head, query) int32; 0 for padded queries."""
-        return self.arrays.visible[self._example(example)]
+        return _one(self.arrays.visible, self._example(example))
 
     def padded(self, example: int = 0) -> Flags:
         """Return which queries are padding, (query,) bool. They are never drawn as attention."""
-        return self.arrays.padded[self._example(example)]
+        return _one(self.arrays.padded, self._example(example))
 
     def padded_keys(self, example: int = 0) -> Flags:
         """Return which keys are padding, (key,) bool."""
-        return self.arrays.padded_keys[self._example(example)]
+        return _one(self.arrays.padded_keys, self._example(example))
 
     def flow(self, example: int = 0) -> TokenFlow:
         """Return the norms of what meets at each token where this call joins the residual stream."""
         return TokenFlow(*self.arrays.flow[self._example(example)])
 
 
+_Kind = TypeVar("_Kind", bound=np.generic)
+
+
+def _one(batch: npt.NDArray[_Kind], example: int) -> npt.NDArray[_Kind]:
+    """Return one example's array."""
+    found: npt.NDArray[_Kind] = batch[example]
+    return found
+
+
 def select_top(weights: Floats, k: int) -> tuple[Ints, Floats]:
-    """Return keys and weights of the k largest entries of each row, falling, ties by key; zeros count as none."""
+    """Return keys and weights of the k largest entries of each row, falling; zeros count as none."""
     k = min(k, weights.shape[-1])
     filled = np.where(np.isnan(weights), np.float32(-1), weights)
     keys = np.argsort(-filled, axis=-1, kind="stable")[..., :k].astype(np.int32)

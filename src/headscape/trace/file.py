@@ -35,10 +35,10 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> Path:
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
-            os.replace(name, target)
+            Path(name).replace(target)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(name)
+                Path(name).unlink()
             raise
     except OSError as error:
         raise FileError(
@@ -115,7 +115,9 @@ def from_bytes(data: bytes) -> Trace:
     if meta.get("kind") != "trace":
         raise FormatError(f"it holds a {meta.get('kind')!r}, not a 'trace'.")
     if meta.get("format") != FORMAT:
-        raise FormatError(f"it has format {meta.get('format')!r}; this headscape reads {FORMAT}. Update headscape.")
+        raise FormatError(
+            f"it has format {meta.get('format')!r}; this headscape reads {FORMAT}. Update headscape."
+        )
     try:
         sides = tuple(_side(n, entry, arrays) for n, entry in enumerate(meta["sides"]))
         calls = tuple(_call(n, entry, arrays, sides) for n, entry in enumerate(meta["calls"]))
@@ -134,7 +136,9 @@ def _side(n: int, entry: dict[str, Any], arrays: Arrays) -> Side:
     if rows is not None and any(len(row) != length for row in rows):
         raise FormatError(f"side {n} has {length} tokens and another number of labels.")
     pictures = arrays.get(f"side.{n}.pictures")
-    if pictures is not None and (pictures.ndim != 5 or pictures.dtype != np.uint8 or pictures.shape[1] > length):
+    if pictures is not None and (
+        pictures.ndim != 5 or pictures.dtype != np.uint8 or pictures.shape[1] > length
+    ):
         raise FormatError(f"side {n} has pictures of shape {pictures.shape} ({pictures.dtype}).")
     box = None if grid is None else (int(grid[0]), int(grid[1]))
     return Side(str(entry["name"]), length, int(entry["planes"]), rows, box, pictures)  # type: ignore[arg-type]
@@ -155,15 +159,23 @@ def _call(n: int, entry: dict[str, Any], arrays: Arrays, sides: tuple[Side, ...]
                 raise FormatError(f"call {n} has {name} of {array.shape} ({array.dtype}), not {wanted}.")
         found[name] = array
     if found["keys"] is not None and found["keys"].shape != found["weights"].shape:
-        raise FormatError(f"call {n} has keys of {found['keys'].shape} beside weights of {found['weights'].shape}.")
-    if found["keys"] is not None and found["keys"].size and not -1 <= found["keys"].min() <= found["keys"].max() < key:
+        raise FormatError(
+            f"call {n} has keys of {found['keys'].shape} beside weights of {found['weights'].shape}."
+        )
+    if (
+        found["keys"] is not None
+        and found["keys"].size
+        and not -1 <= found["keys"].min() <= found["keys"].max() < key
+    ):
         raise FormatError(f"call {n} names keys outside 0 to {key - 1}.")
     values = {name: entry[name] for name in _CALL_FIELDS}
     for name, length in (("query_side", query), ("key_side", key)):
         if sides[range(len(sides))[values[name]]].length != length:
             raise FormatError(f"call {n} has {length} positions on {name}, which has another length.")
     check = float("nan") if entry["self_check"] is None else float(entry["self_check"])
-    return AttentionCall(**values, shape=(batch, head, query, key), arrays=CallArrays(**found), self_check=check)
+    return AttentionCall(
+        **values, shape=(batch, head, query, key), arrays=CallArrays(**found), self_check=check
+    )
 
 
 def _outputs(entry: dict[str, Any] | None, arrays: Arrays, sides: tuple[Side, ...]) -> Outputs | None:
@@ -179,7 +191,9 @@ def _outputs(entry: dict[str, Any] | None, arrays: Arrays, sides: tuple[Side, ..
             raise FormatError(f"outputs has {name} of {found[name].shape} beside scores of {shape}.")
     length = sides[range(len(sides))[entry["side"]]].length
     if found["contributions"] is not None and found["contributions"].shape != (*shape, length):
-        raise FormatError(f"outputs has contributions of {found['contributions'].shape}, not {(*shape, length)}.")
+        raise FormatError(
+            f"outputs has contributions of {found['contributions'].shape}, not {(*shape, length)}."
+        )
     names = entry["class_names"]
     if names is not None and found["class_ids"].size and not 0 <= found["class_ids"].max() < len(names):
         raise FormatError("outputs names classes that have no name.")

@@ -30,7 +30,9 @@ class Facts:
     flow: Floats
 
 
-def gather_rows(blocks: Iterable[Block], shape: tuple[int, int, int, int], k: int | None, facts: Facts) -> CallArrays:
+def gather_rows(
+    blocks: Iterable[Block], shape: tuple[int, int, int, int], k: int | None, facts: Facts
+) -> CallArrays:
     """Gather blocks of rows into the arrays of one call.
 
     Parameters
@@ -58,10 +60,10 @@ def gather_rows(blocks: Iterable[Block], shape: tuple[int, int, int, int], k: in
     kept, entropy, distance, first, largest = (np.zeros(rows, np.float32) for _ in range(5))
     received = np.zeros((batch, head, key), np.float32)
     positions = np.arange(key, dtype=np.float32)
-    for start, block, seen in blocks:
-        here = np.s_[:, :, start : start + block.shape[2]]
-        drop = np.broadcast_to(facts.padded[:, None, start : start + block.shape[2]], seen.shape)
-        block = np.where(drop[..., None], np.float32(0), block)
+    for start, rows_here, seen in blocks:
+        here = np.s_[:, :, start : start + rows_here.shape[2]]
+        drop = np.broadcast_to(facts.padded[:, None, start : start + rows_here.shape[2]], seen.shape)
+        block = np.where(drop[..., None], np.float32(0), rows_here)
         if keys is None:
             weights[here] = block
             kept[here] = (block.sum(-1) > 0).astype(np.float32)
@@ -96,6 +98,8 @@ def keep_top(arrays: CallArrays, k: int) -> CallArrays:
     keys, weights = select_top(arrays.weights, k)
     total = arrays.weights.sum(-1)
     kept = np.divide(weights.sum(-1), total, out=np.zeros_like(total), where=total > 0)
-    rest = {name: array for name, array in arrays.present().items() if name not in ("weights", "keys", "kept")}
+    rest = {
+        name: array for name, array in arrays.present().items() if name not in ("weights", "keys", "kept")
+    }
     rest.setdefault("value_norms", None)  # type: ignore[arg-type]
     return CallArrays(weights=weights, keys=keys, kept=kept, **rest)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ class Outputs:
     Attributes
     ----------
     kind : str
-        ``"classes"`` for one row of scores an example, ``"next tokens"`` for scores at the last real position.
+        ``"classes"`` for one row of scores an example, ``"next tokens"`` for those at the last real token.
     side : int
         Which of ``trace.sides`` feeds the answer.
     class_ids : (batch, answer) int32 array
@@ -60,5 +60,5 @@ class Outputs:
         return [f"{word} {i}" for i in ids]
 
     def contribution(self, example: int = 0) -> Floats | None:
-        """Return what each token adds to each answer's logit, (answer, token) float32; None where not known."""
+        """Return what each token adds to each answer's logit, (answer, token) float32; None if not known."""
         return None if self.contributions is None else self.contributions[self._example(example)]

@@ -48,12 +48,12 @@ class Side:
 
     @property
     def unpictured(self) -> list[int]:
-        """Tokens without a picture (such as a class token before the patches); all of them without pictures."""
+        """Tokens without a picture, such as a class token before the patches."""
         pictured = 0 if self.pictures is None else self.pictures.shape[1]
         return list(range(self.length - pictured))
 
     def patches(self, example: int = 0) -> npt.NDArray[np.uint8] | None:
-        """Return the pictures, (token, height, width, 3) uint8, zero for :attr:`unpictured`; None without pictures."""
+        """Return (token, height, width, 3) uint8, zero for :attr:`unpictured`; None without pictures."""
         if self.pictures is None:
             return None
         index = expect_index(f"side {self.name!r}", "example", example, len(self.pictures))
@@ -81,9 +81,11 @@ def label_side(
     LabelError
         The numbers differ; the message names both.
     """
-    batch, length = padded.shape
+    batch = len(padded)
     if isinstance(labels, str):
-        raise LabelError(f"tokens of side {side!r} is one text, but a list of labels is needed: pass text.split().")
+        raise LabelError(
+            f"tokens of side {side!r} is one text, but a list of labels is needed: pass text.split()."
+        )
     rows: list[Sequence[str]] = (
         [labels] if all(isinstance(item, str) for item in labels) else list(labels)  # type: ignore[list-item]
     )
@@ -132,8 +134,8 @@ def picture_patches(patches: npt.ArrayLike, *, batch: int, length: int) -> npt.N
         array = array[..., None]
     if array.ndim != 5 or array.shape[-1] not in (1, 3):
         raise ShapeError(
-            f"patches has shape {np.shape(patches)}, but (batch, patch, height, width) with or without a last "
-            "axis of 1 or 3 colours is needed."
+            f"patches has shape {np.shape(patches)}, but (batch, patch, height, width) with or without a "
+            "last axis of 1 or 3 colours is needed."
         )
     if array.shape[0] != batch or array.shape[1] > length:
         raise ShapeError(

@@ -10,7 +10,7 @@ from headscape.trace.outputs import Outputs
 from headscape.trace.sides import Side
 from headscape.trace.trace import Trace
 
-WORDS = tuple("the crew was not rude at all , but my bag never made it to boston".split())
+WORDS = tuple("the crew was not rude at all , but my bag never made it to boston".split())  # noqa: SIM905
 
 
 def example_trace(
@@ -57,7 +57,10 @@ def example_trace(
         for n in range(2):
             calls.append(_call(rng, layers + 2 * n, 2 * n, heads, (1, 1), (none, none), k))
             calls.append(_call(rng, layers + 2 * n + 1, 2 * n + 1, heads, (1, 0), (none, padded), k))
-        sides = [Side("source", length, layers + 1, (tuple(tokens),) * batch), Side("target", 5, 5, (words,) * batch)]
+        sides = [
+            Side("source", length, layers + 1, (tuple(tokens),) * batch),
+            Side("target", 5, 5, (words,) * batch),
+        ]
     return Trace(tuple(calls), tuple(sides), _outputs(rng, padded), (), "MadeUp", None)
 
 
@@ -67,14 +70,20 @@ def _call(
     plane: int,
     heads: int,
     side: tuple[int, int],
-    padded: tuple[np.ndarray, np.ndarray],  # type: ignore[type-arg]
+    padded: tuple[np.ndarray, np.ndarray],
     k: int | None,
 ) -> AttentionCall:
     (batch, queries), keys = padded[0].shape, padded[1].shape[1]
     i, j = np.arange(queries)[:, None], np.arange(keys)[None, :]
     patterns = [
         np.broadcast_to(pattern, (queries, keys))
-        for pattern in (3.0 * (j == i - 1), 3.0 * (j == 0), -0.5 * np.abs(i - j), 2.0 * (j == keys // 2), 0.0 * j)
+        for pattern in (
+            3.0 * (j == i - 1),
+            3.0 * (j == 0),
+            -0.5 * np.abs(i - j),
+            2.0 * (j == keys // 2),
+            0.0 * j,
+        )
     ]
     scores = rng.normal(0, 0.8, (batch, heads, queries, keys))
     scores += np.stack([patterns[(h + layer) % len(patterns)] for h in range(heads)])
@@ -95,10 +104,10 @@ def _call(
     )  # fmt: skip
 
 
-def _outputs(rng: np.random.Generator, padded: np.ndarray) -> Outputs:  # type: ignore[type-arg]
+def _outputs(rng: np.random.Generator, padded: np.ndarray) -> Outputs:
     batch, length = padded.shape
     parts = np.where(padded[:, None], 0, rng.normal(0, 0.5, (batch, 3, length))).astype(np.float32)
-    base = np.broadcast_to(np.float32([0.1, -0.2, 0.05]), (batch, 3)).copy()
+    base = np.broadcast_to(np.array([0.1, -0.2, 0.05], np.float32), (batch, 3)).copy()
     scores = parts.sum(-1) + base
     order = np.argsort(-scores, axis=-1)
     shares = np.exp(scores - scores.max(-1, keepdims=True))
