@@ -41,6 +41,13 @@ def test_test_tools_are_installed_beside_the_demo(environment):
     assert environment.commands[-1][-1] == ".[demo,dev]"
 
 
+def test_after_the_tests_the_demo_needs_nothing(environment):
+    environment.install("test")
+    installed = len(environment.commands)
+    environment.install("demo")
+    assert len(environment.commands) == installed
+
+
 def test_every_install_is_pinned(environment):
     environment.install("test")
     for command in environment.commands:
