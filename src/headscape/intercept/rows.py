@@ -177,9 +177,8 @@ class OutputCheck:
         self._bias = None if bias is None else bias.detach()
         self._output = output.detach()  # (batch, query, output)
         queries = output.shape[1]
-        self._rows = (
-            torch.linspace(0, queries - 1, min(queries, _CHECKED_ROWS), device=output.device).long().unique()
-        )
+        spread = np.unique(np.linspace(0, queries - 1, min(queries, _CHECKED_ROWS)).astype(np.int64))
+        self._rows = torch.from_numpy(spread).to(output.device)
         self.largest = 0.0
         self.size = 0.0  # largest number the model itself returned in the compared rows
 

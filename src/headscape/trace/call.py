@@ -282,7 +282,12 @@ def select_top(weights: Floats, k: int) -> tuple[Ints, Floats]:
     """Return keys and weights of the k largest entries of each row, falling; zeros count as none."""
     k = min(k, weights.shape[-1])
     filled = np.where(np.isnan(weights), np.float32(-1), weights)
-    keys = np.argsort(-filled, axis=-1, kind="stable")[..., :k].astype(np.int32)
+    if weights.shape[-1] > 4 * k:  # sort only what may be among the k largest
+        some = np.sort(np.argpartition(-filled, k - 1, axis=-1)[..., :k], axis=-1)
+    else:
+        some = np.broadcast_to(np.arange(weights.shape[-1]), weights.shape)
+    order = np.argsort(-np.take_along_axis(filled, some, axis=-1), axis=-1, kind="stable")[..., :k]
+    keys = np.take_along_axis(some, order, axis=-1).astype(np.int32)
     top = np.take_along_axis(filled, keys, axis=-1)
     nothing = top <= 0
     return np.where(nothing, np.int32(-1), keys), np.where(nothing, np.float32(0), top)
