@@ -32,7 +32,7 @@ def projections(mha):
 
 
 def additive(mask, batch, heads):
-    """Return an additive (batch, head or 1, query or 1, key) mask from torch.nn's conventions (True = hidden)."""
+    """Return an additive (batch, head or 1, query or 1, key) mask; in a bool one True = hidden."""
     if mask is None:
         return 0.0
     values = np.where(mask.numpy(), -np.inf, 0.0) if mask.dtype.is_floating_point is False else array(mask)
@@ -45,9 +45,7 @@ def attention(mha, query, key=None, value=None, *, attn_mask=None, padding=None)
     value = key if value is None else value
     (wq, bq), (wk, bk), (wv, bv) = projections(mha)
     heads = mha.num_heads
-    q, k, v = (
-        split(linear(x, w, b), heads) for x, w, b in ((query, wq, bq), (key, wk, bk), (value, wv, bv))
-    )
+    q, k, v = (split(linear(x, w, b), heads) for x, w, b in ((query, wq, bq), (key, wk, bk), (value, wv, bv)))
     scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
     scores = scores + additive(attn_mask, len(query), heads)
     if padding is not None:

@@ -1,4 +1,4 @@
-"""What each token adds to the answer: sums to the logit where the head is affine, and says so where it is not."""
+"""What each token adds to the answer: sums to the logit where the head is affine, and says where not."""
 
 import numpy as np
 import pytest
@@ -75,12 +75,18 @@ def test_masked_mean_contributions_equal_those_by_hand():
     model, x, _, answer = captured(AFFINE["masked mean"], "grad")
     states = model.encoder(x, src_key_padding_mask=PAD).detach().double().numpy()
     keep = (~PAD).double().numpy()
-    each = states @ model.linear.weight.detach().double().numpy().T * (keep / keep.sum(1, keepdims=True))[..., None]
+    each = (
+        states
+        @ model.linear.weight.detach().double().numpy().T
+        * (keep / keep.sum(1, keepdims=True))[..., None]
+    )
     for example in range(2):
         expected = each[example][:, answer.class_ids[example]].T
         # dropout is active in no part: the model is in eval mode
         np.testing.assert_allclose(answer.contribution(example), expected, atol=1e-5)
-        np.testing.assert_allclose(answer.base[example], model.linear.bias.detach()[answer.class_ids[example]], atol=1e-5)
+        np.testing.assert_allclose(
+            answer.base[example], model.linear.bias.detach()[answer.class_ids[example]], atol=1e-5
+        )
     assert (answer.contribution(1)[:, 4:] == 0).all()
 
 
@@ -102,7 +108,9 @@ def test_gradient_x_activation_equals_autograd_through_the_users_graph():
     states.retain_grad()
     score = model.head(model, states)[1, int(run.trace.outputs.class_ids[1, 0])]
     (slope,) = torch.autograd.grad(score, states)
-    np.testing.assert_allclose(run.trace.outputs.contribution(1)[0], (slope * states)[1].sum(-1).detach(), atol=1e-5)
+    np.testing.assert_allclose(
+        run.trace.outputs.contribution(1)[0], (slope * states)[1].sum(-1).detach(), atol=1e-5
+    )
 
 
 def test_dropout_in_the_head_is_replayed_as_it_was_drawn():
@@ -114,7 +122,9 @@ def test_dropout_in_the_head_is_replayed_as_it_was_drawn():
 def test_hidden_states_and_head_that_cannot_be_replayed_claim_nothing():
     _, _, _, states = captured(lambda m, s: s, "grad")
     assert states is None
-    _, _, output, answer = captured(lambda m, s: m.linear(torch.from_numpy(s.detach().numpy().mean(1))), "grad")
+    _, _, output, answer = captured(
+        lambda m, s: m.linear(torch.from_numpy(s.detach().numpy().mean(1))), "grad"
+    )
     assert answer.method == "none"
     assert answer.contribution() is None
     np.testing.assert_allclose(answer.scores[0, 0], output[0].max(), rtol=1e-6)

@@ -192,9 +192,11 @@ def test_a_failure_inside_headscape_is_one_warning_and_the_output_stays(monkeypa
         raise ZeroDivisionError("planted")
 
     monkeypatch.setattr(watcher_module, "same_sequence", broken)
-    with pytest.warns(CaptureWarning, match=r"ZeroDivisionError: planted.*strict=True") as caught, pytest.raises(
-        headscape.errors.NoAttentionError
-    ), headscape.capture(model) as captured:
+    with (
+        pytest.warns(CaptureWarning, match=r"ZeroDivisionError: planted.*strict=True") as caught,
+        pytest.raises(headscape.errors.NoAttentionError),
+        headscape.capture(model) as captured,
+    ):
         assert torch.equal(model(x), plain)
     assert len(caught) == 1
     assert captured.traces == []
@@ -248,7 +250,9 @@ def test_training_with_and_without_capture_has_the_same_losses_bit_for_bit():
         data, losses = torch.randn(12, 2, 6, 16), []
         wrapped = headscape.Wrapper(model, show=False)
         for step, x in enumerate(data):
-            loss = nn.functional.cross_entropy(wrapped(x, viz=bool(every) and step % every == 0), torch.tensor([0, 2]))
+            loss = nn.functional.cross_entropy(
+                wrapped(x, viz=bool(every) and step % every == 0), torch.tensor([0, 2])
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

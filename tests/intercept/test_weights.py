@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from tests.intercept import by_hand
 from torch import nn
 
 import headscape
-from tests.intercept import by_hand
 
 EXACT = 2e-6
 
 
 def make_encoder(*, norm_first=False, batch_first=True, layers=2, dropout=0.0):
     torch.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=dropout, batch_first=batch_first, norm_first=norm_first)
+    layer = nn.TransformerEncoderLayer(
+        16, 4, 32, dropout=dropout, batch_first=batch_first, norm_first=norm_first
+    )
     encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=batch_first and not norm_first)
     for parameter in encoder.parameters():  # biases and norms start as 0 and 1, which hides mistakes
         nn.init.normal_(parameter, 0.1, 0.4)
@@ -42,14 +44,21 @@ MASKS = {
 @pytest.mark.parametrize("way", ["fast path", "with grad", "training", "second axis batch"])
 def test_encoder_weights_and_norms_equal_those_by_hand(mask, norm_first, way):
     masks = MASKS[mask]
-    encoder = make_encoder(norm_first=norm_first, batch_first=way != "second axis batch").train(way == "training")
+    encoder = make_encoder(norm_first=norm_first, batch_first=way != "second axis batch").train(
+        way == "training"
+    )
     x = torch.randn(3, 7, 16)
     given = x.transpose(0, 1) if way == "second axis batch" else x
-    with torch.set_grad_enabled(way == "with grad" or way == "training"), headscape.capture(encoder, strict=True) as run:
+    with (
+        torch.set_grad_enabled(way == "with grad" or way == "training"),
+        headscape.capture(encoder, strict=True) as run,
+    ):
         encoder(given, **masks)
     padding = masks.get("src_key_padding_mask")
     hidden = None if padding is None else (padding if padding.dtype == torch.bool else padding < -1)
-    expected = by_hand.encoder(encoder.layers, x.double().numpy(), attn_mask=masks.get("mask"), padding=hidden)
+    expected = by_hand.encoder(
+        encoder.layers, x.double().numpy(), attn_mask=masks.get("mask"), padding=hidden
+    )
     assert len(run.trace.calls) == 2
     for call, (weights, parts) in zip(run.trace.calls, expected, strict=True):
         assert call.source == ("fused" if way == "fast path" else "sdpa")
@@ -82,7 +91,7 @@ def test_fast_path_with_a_float_bias_is_recorded_as_the_kernel_ran_it():
     with torch.no_grad(), headscape.capture(encoder) as run:
         encoder(x, mask=bias)
     (call,) = run.trace.calls
-    # torch's fused kernel turns the additive mask into bool: what is recorded is what ran, as the output proves.
+    # torch's fused kernel turns an additive mask into bool: what is recorded is what ran.
     assert call.self_check < 1e-5
     assert (call.weights()[:, CAUSAL.numpy()] == 0).all()
 
@@ -277,7 +286,10 @@ def test_model_calling_scaled_dot_product_attention_itself():
     x = torch.randn(2, 7, 16)
     with headscape.capture(model, strict=True) as run:
         model(x)
-    q, k, v = (by_hand.split(t, 4) for t in np.split(by_hand.linear(x.double().numpy(), model[0].qkv.weight, model[0].qkv.bias), 3, -1))
+    q, k, v = (
+        by_hand.split(t, 4)
+        for t in np.split(by_hand.linear(x.double().numpy(), model[0].qkv.weight, model[0].qkv.bias), 3, -1)
+    )
     scores = np.where(CAUSAL.numpy(), -np.inf, q @ k.transpose(0, 1, 3, 2) / 2)
     weights = by_hand.softmax(scores)
     call = run.trace.calls[0]
@@ -285,7 +297,9 @@ def test_model_calling_scaled_dot_product_attention_itself():
     np.testing.assert_allclose(call.weights(1), weights[1], atol=EXACT)
     np.testing.assert_array_equal(call.visible()[0], np.arange(1, 8))
     projected = np.einsum("hkw,ohw->hko", v[1], by_hand.array(model[0].out_proj.weight).reshape(16, 4, 4))
-    np.testing.assert_allclose(call.contribution(1), np.linalg.norm(weights[1][..., None] * projected[:, None], axis=-1), atol=EXACT)
+    np.testing.assert_allclose(
+        call.contribution(1), np.linalg.norm(weights[1][..., None] * projected[:, None], axis=-1), atol=EXACT
+    )
     np.testing.assert_allclose(call.flow(1).residual, np.linalg.norm(x[1], axis=-1), rtol=1e-5)
 
 

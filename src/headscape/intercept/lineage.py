@@ -39,10 +39,11 @@ def _methods(*names: str) -> frozenset[Any]:
 
 ADDS = _methods("add", "__add__", "__radd__")
 ADDS_IN_PLACE = _methods("add_", "__iadd__")
+COPIES = _methods("clone", "contiguous", "to", "float", "half", "bfloat16", "double", "detach", "alias")
 # A state stays the state under these: normalised, dropped out, padded, copied or cast.
 KEEPS_STATE = (
     _methods("layer_norm", "rms_norm", "batch_norm", "dropout", "dropout_", "to_padded_tensor")
-    | _methods("clone", "contiguous", "to", "float", "half", "bfloat16", "double", "detach")
+    | COPIES
     | frozenset({torch.nested.to_padded_tensor})
 )  # fmt: skip
 # A branch (an attention output on its way to the sum) survives these too.
@@ -106,6 +107,8 @@ class Lineage:
             mark = self._meet(inputs[0], inputs[1]) or mark
         elif function in ADDS_IN_PLACE and inputs:
             mark, self._in_place = self._in_place or mark, None
+        elif function in COPIES:
+            mark = first or Mark(-1, "plain", 0)  # as old as what it copies
         elif first is not None and first.role == "stream" and function in KEEPS_STATE:
             mark = replace(first, time=time)
         elif function in KEEPS_BRANCH:
@@ -145,7 +148,9 @@ class Lineage:
 
     def _join_feed_forward(self, mark: Mark, state: Tensor, other: Tensor) -> Mark:
         seen, known = self.mark(other), self.flows.get(mark.call)
-        if seen is not None and seen.call == mark.call and known is not None and np.isnan(known[:, 3]).all():
+        # A part of this block follows its attention, or was made beside it (a parallel feed-forward).
+        belongs = seen is not None and (seen.call == mark.call or seen.time > self.started.get(mark.call, 0))
+        if belongs and known is not None and np.isnan(known[:, 3]).all():
             self._note(mark, stream=state, feed_forward=other)
         return Mark(mark.call, "stream", self.tick(), mark.axes)
 

@@ -1,0 +1,353 @@
+"""How ``headscape.capture`` is used, what it keeps, and what bad input gets."""
+
+import numpy as np
+import pytest
+import torch
+from tests.intercept import by_hand
+from torch import nn
+
+import headscape
+from headscape.errors import LabelError, NoAttentionError, NotKeptError, OptionError, ShapeError
+from headscape.intercept import recorder
+
+
+def attention():
+    torch.manual_seed(0)
+    return nn.MultiheadAttention(16, 4, batch_first=True)
+
+
+def encoder(layers=2):
+    torch.manual_seed(0)
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), layers)
+
+
+def test_every_forward_pass_is_a_trace_with_its_number():
+    model = encoder()
+    with headscape.capture(model) as run:
+        for length in (3, 5):
+            model(torch.randn(1, length, 16))
+        model.forward(torch.randn(1, 2, 16))
+    assert [trace.step for trace in run.traces] == [1, 2, 3]
+    assert [trace.calls[0].shape[2] for trace in run.traces] == [3, 5, 2]
+    assert run.trace is run.traces[-1]
+    model(torch.randn(1, 4, 16))
+    assert len(run.traces) == 3
+
+
+def test_module_that_runs_twice_has_two_sites():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+
+        def forward(self, x):
+            return self.layer(self.layer(x))
+
+    with headscape.capture(model := Shared()) as run:
+        model(torch.randn(2, 5, 16))
+    assert [call.site for call in run.trace.calls] == ["layer.self_attn", "layer.self_attn#1"]
+    assert [call.plane for call in run.trace.calls] == [0, 1]
+    assert len(run.trace.sides) == 1
+
+
+def test_twin_towers_of_equal_length_are_two_sides():
+    class Twins(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tower = encoder()
+
+        def forward(self, a, b):
+            return self.tower(a).mean(1), self.tower(b).mean(1)
+
+    with headscape.capture(model := Twins()) as run:
+        model(torch.randn(2, 5, 16), torch.randn(2, 5, 16))
+    assert [call.query_side for call in run.trace.calls] == [0, 0, 1, 1]
+
+
+def test_layers_with_a_map_between_them_are_one_side():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = encoder(1), encoder(1)
+
+        def forward(self, x):
+            return self.second(torch.from_numpy(self.first(x).detach().numpy() * 2))
+
+    with headscape.capture(model := Mixed()) as run:
+        model(torch.randn(2, 5, 16))
+    assert [(call.query_side, call.plane) for call in run.trace.calls] == [(0, 0), (0, 1)]
+
+
+def test_parallel_and_in_place_blocks_give_residual_and_feed_forward_norms():
+    class Parallel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.mlp = attention(), nn.Linear(16, 16)
+
+        def forward(self, x):
+            y = x * 0.5
+            mixed = self.attention(y, y, y, need_weights=False)[0]
+            return self.join(x, mixed, self.mlp(y))
+
+    joins = {
+        "one by one": lambda x, a, f: x + a + f,
+        "branches first": lambda x, a, f: x + (a + f),
+        "branches first, other order": lambda x, a, f: (f + a) + x,
+        "in place": lambda x, a, f: x.clone().add_(a).add_(f),
+    }
+    x = torch.randn(3, 3, 16)  # batch and length alike: axes must not be guessed from sizes
+    for name, join in joins.items():
+        model = Parallel()
+        model.join = join
+        with headscape.capture(model, strict=True) as run:
+            model(x)
+        y = x.double().numpy() * 0.5
+        _, _, attended = by_hand.attention(model.attention, y)
+        forward = by_hand.linear(y, model.mlp.weight, model.mlp.bias)
+        for example in range(3):
+            flow = run.trace.calls[0].flow(example)
+            np.testing.assert_allclose(
+                flow.residual, np.linalg.norm(x[example], axis=-1), rtol=1e-5, err_msg=name
+            )
+            if name in ("one by one", "in place"):
+                np.testing.assert_allclose(
+                    flow.attention, np.linalg.norm(attended[example], axis=-1), rtol=1e-5
+                )
+            np.testing.assert_allclose(
+                flow.feed_forward, np.linalg.norm(forward[example], axis=-1), rtol=1e-5, err_msg=name
+            )
+
+
+def test_values_off_keeps_weights_only():
+    model = attention()
+    x = torch.randn(1, 5, 16)
+    with headscape.capture(model, values=False) as run:
+        model(x, x, x)
+    (call,) = run.trace.calls
+    assert not call.has_values
+    with pytest.raises(NotKeptError, match=r"values=True"):
+        call.contribution()
+
+
+def test_auto_keeps_all_while_small_and_top_k_of_every_call_beyond_the_budget(monkeypatch):
+    model, x = encoder(3), torch.randn(2, 40, 16)
+    one = 2 * 4 * 40 * 40 * 4
+    monkeypatch.setattr(recorder, "DENSE_LIMIT_BYTES", 3 * one)
+    with headscape.capture(model) as run:
+        model(x)
+    assert [call.k for call in run.trace.calls] == [None] * 3
+    dense = run.trace
+    monkeypatch.setattr(recorder, "DENSE_LIMIT_BYTES", 3 * one - 1)
+    model.eval()
+    with headscape.capture(model, keep="all") as run:
+        model(x)
+    dense = run.trace
+    with headscape.capture(model) as run:
+        model(x)
+    assert [call.k for call in run.trace.calls] == [recorder.TOP_K] * 3
+    for cut, whole in zip(run.trace.calls, dense.calls, strict=True):
+        keys, weights = cut.top(1)
+        expected_keys, expected = whole.top(1, k=16)
+        np.testing.assert_array_equal(keys, expected_keys)
+        np.testing.assert_array_equal(weights, expected)
+        np.testing.assert_allclose(cut.kept_mass(1), expected.sum(-1), atol=1e-6)
+        rows = np.take_along_axis(whole.contribution(1), keys, -1)
+        np.testing.assert_allclose(cut.contribution(1), rows, rtol=1e-6)
+        np.testing.assert_allclose(cut.stats.received, whole.stats.received, rtol=1e-5)
+        with pytest.raises(NotKeptError, match=r'kept the top 16 of 40 keys.*keep="all"'):
+            cut.weights()
+        with pytest.raises(NotKeptError, match="kept 16 keys a row, not 17"):
+            cut.top(k=17)
+
+
+def test_many_blocks_of_rows_give_what_one_gives(monkeypatch):
+    model, x = attention().eval(), torch.randn(2, 11, 16)
+    mask = torch.triu(torch.ones(11, 11, dtype=torch.bool), 1)
+    with headscape.capture(model) as whole:
+        model(x, x, x, attn_mask=mask, need_weights=False)
+    monkeypatch.setattr("headscape.intercept.rows._BLOCK_FLOATS", 2 * 4 * 11 * 3)
+    with headscape.capture(model) as parts:
+        model(x, x, x, attn_mask=mask, need_weights=False)
+    for name, array in whole.trace.calls[0].arrays.present().items():
+        np.testing.assert_allclose(
+            parts.trace.calls[0].arrays.present()[name], array, atol=1e-6, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("keep", [0, -3, "most", True, 2.5])
+def test_wrong_keep_is_answered_with_what_there_is(keep):
+    with pytest.raises(OptionError, match=r'"auto", "all" or a number'):
+        headscape.capture(attention(), keep=keep)
+
+
+def test_labels_of_the_wrong_length_name_both_lengths():
+    model = encoder()
+    with (
+        pytest.raises(LabelError, match=r"4 labels in example 0, but the model saw 5 tokens"),
+        headscape.capture(model, tokens=["a", "b", "c", "d"]),
+    ):
+        model(torch.randn(2, 5, 16))
+
+
+def test_labels_for_the_wrong_number_of_examples_name_both_numbers():
+    model = encoder()
+    with (
+        pytest.raises(LabelError, match=r"labels for 3 examples, but the batch has 2"),
+        headscape.capture(model, tokens=[["a"] * 5] * 3),
+    ):
+        model(torch.randn(2, 5, 16))
+
+
+def test_labels_may_leave_out_padding():
+    model = encoder()
+    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    with headscape.capture(model, tokens=[list("abcde"), list("xyz")]) as run:
+        model(torch.randn(2, 5, 16), src_key_padding_mask=padding)
+    assert run.trace.tokens(1) == ["x", "y", "z", "", ""]
+    assert run.trace.tokens(0) == list("abcde")
+    with (
+        pytest.raises(LabelError, match=r"4 labels in example 1.*saw 5 tokens \(3 without padding\)"),
+        headscape.capture(model, tokens=[list("abcde"), list("wxyz")]),
+    ):
+        model(torch.randn(2, 5, 16), src_key_padding_mask=padding)
+
+
+def test_two_sides_need_labels_that_say_which():
+    model = nn.Transformer(16, 4, 1, 1, 32, batch_first=True)
+    src, tgt = torch.randn(1, 3, 16), torch.randn(1, 4, 16)
+    with headscape.capture(model, tokens=(list("abc"), list("wxyz"))) as run:
+        model(src, tgt)
+    assert (run.trace.tokens(), run.trace.tokens(side=1)) == (list("abc"), list("wxyz"))
+    with headscape.capture(model, tokens=list("wxyz")) as run:
+        model(src, tgt)
+    assert (run.trace.tokens(), run.trace.tokens(side=1)) == (["0", "1", "2"], list("wxyz"))
+    with (
+        pytest.raises(
+            LabelError, match=r"2 sides \('source' of 3, 'target' of 3\) and several fit.*Pass a dict"
+        ),
+        headscape.capture(model, tokens=list("abc")),
+    ):
+        model(src, src)
+    with (
+        pytest.raises(LabelError, match=r"names a side 'sauce'; this model works on 'source', 'target'"),
+        headscape.capture(model, tokens={"sauce": list("abc")}),
+    ):
+        model(src, tgt)
+
+
+@pytest.mark.parametrize(
+    "text", ["</script><script>alert(1)</script>", "", "🛫👩‍✈️", "שלום", "x" * 1_000_000, "\x00\ud800"]
+)
+def test_any_text_is_a_label(text, tmp_path):
+    model = encoder(1)
+    with headscape.capture(model, tokens=[text, "b"]) as run:
+        model(torch.randn(1, 2, 16))
+    assert run.trace.tokens()[0] == text
+    run.trace.save(tmp_path / "t.headscape")
+    loaded = headscape.load(tmp_path / "t.headscape").tokens()[0]
+    assert loaded == text.replace("\ud800", "\ufffd")
+
+
+def test_pictures_are_aligned_with_the_last_tokens():
+    model = encoder(1)
+    patches = np.linspace(0, 1, 2 * 4 * 2 * 2).reshape(2, 4, 2, 2)
+    with headscape.capture(model, patches=patches) as run:
+        model(torch.randn(2, 5, 16))
+    (side,) = run.trace.sides
+    assert (side.grid, side.unpictured) == ((2, 2), [0])
+    np.testing.assert_array_equal(side.patches(1)[1:, ..., 0], np.rint(patches[1] * 255))
+    assert (side.patches(1)[0] == 0).all()
+    with (
+        pytest.raises(ShapeError, match="2 examples of 6 patches, but the model saw 2 examples of 5 tokens"),
+        headscape.capture(model, patches=np.zeros((2, 6, 2, 2))),
+    ):
+        model(torch.randn(2, 5, 16))
+
+
+def test_model_without_attention_is_an_error_that_names_what_was_looked_at():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    with (
+        pytest.raises(
+            NoAttentionError, match=r"Sequential\. Looked at 0 \(Linear\), 1 \(ReLU\), 2 \(Linear\)\."
+        ),
+        headscape.capture(model),
+    ):
+        model(torch.randn(1, 4))
+    with (
+        pytest.raises(NoAttentionError, match="Looked at Linear"),
+        headscape.capture(linear := nn.Linear(2, 2)),
+    ):
+        linear(torch.randn(1, 2))
+
+
+def test_trace_before_any_pass_says_to_call_the_model():
+    with headscape.capture(encoder()) as run, pytest.raises(NoAttentionError, match="call the model inside"):
+        _ = run.trace
+
+
+def test_attention_module_that_stayed_silent_is_named():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused_one = encoder(1), attention()
+
+        def forward(self, x):
+            return self.used(x)
+
+    with headscape.capture(model := Idle()) as run:
+        model(torch.randn(1, 4, 16))
+    assert run.trace.warnings == (
+        "unused_one (MultiheadAttention) looks like attention, but none was seen in it.",
+    )
+
+
+def test_rows_with_nan_are_counted_and_the_rest_stays():
+    model, x = attention(), torch.randn(2, 5, 16)
+    x[1, 2] = float("nan")
+    with headscape.capture(model) as run:
+        model(x, x, x)
+    (call,) = run.trace.calls
+    assert call.nan_rows == 4 * 5  # every row of example 1 sees the broken key
+    assert np.isfinite(call.weights(0)).all()
+    assert np.isnan(call.weights(1)).all()
+    assert any("20 rows" in text and "NaN" in text for text in run.trace.warnings)
+
+
+def test_self_check_notices_a_wrong_recording(monkeypatch):
+    model, x = encoder(1).eval(), torch.randn(2, 5, 16)
+    real = headscape.intercept.watcher.sdpa_scores
+
+    def without_scale(*args, **kwargs):
+        rows, value, drops = real(*args, **kwargs)
+        return type(rows)(rows.query, rows.key, rows.mask, rows.is_causal, 1.0), value, drops
+
+    monkeypatch.setattr("headscape.intercept.torch_nn.sdpa_scores", without_scale)
+    with headscape.capture(model) as run:
+        model(x)
+    assert run.trace.calls[0].self_check > 1e-2
+    assert any("Do not trust this call" in text for text in run.trace.warnings)
+
+
+def test_capture_may_be_nested_and_run_on_a_submodule():
+    model, x = encoder(), torch.randn(1, 4, 16)
+    with headscape.capture(model) as outer, headscape.capture(model.layers[1]) as inner:
+        model(x)
+    assert [call.path for call in inner.trace.calls] == ["self_attn"]
+    assert [call.path for call in outer.trace.calls] == ["layers.0.self_attn", "layers.1.self_attn"]
+    assert "forward" not in vars(model)
+
+
+def test_compiled_model_is_captured_eagerly_and_not_compiled_again():
+    model, x = encoder().eval(), torch.randn(1, 4, 16)
+    compiled = torch.compile(model, backend="eager")
+    from torch._dynamo.utils import counters
+
+    with torch.no_grad():
+        plain = compiled(x)
+        frames = counters["frames"]["total"]
+        with headscape.capture(compiled, strict=True) as run:
+            seen = compiled(x)
+        compiled(x)
+    assert counters["frames"]["total"] == frames
+    assert torch.equal(plain, seen)
+    assert [call.path for call in run.trace.calls] == ["layers.0.self_attn", "layers.1.self_attn"]
