@@ -282,8 +282,8 @@ def select_top(weights: Floats, k: int) -> tuple[Ints, Floats]:
     """Return keys and weights of the k largest entries of each row, falling; zeros count as none."""
     k = min(k, weights.shape[-1])
     filled = np.where(np.isnan(weights), np.float32(-1), weights)
-    if weights.shape[-1] > 4 * k:  # sort only what may be among the k largest
-        some = np.sort(np.argpartition(-filled, k - 1, axis=-1)[..., :k], axis=-1)
+    if weights.shape[-1] > 4 * k:  # sort only what is among the k largest
+        some = np.sort(_largest(filled, k), axis=-1)
     else:
         some = np.broadcast_to(np.arange(weights.shape[-1]), weights.shape)
     order = np.argsort(-np.take_along_axis(filled, some, axis=-1), axis=-1, kind="stable")[..., :k]
@@ -291,3 +291,15 @@ def select_top(weights: Floats, k: int) -> tuple[Ints, Floats]:
     top = np.take_along_axis(filled, keys, axis=-1)
     nothing = top <= 0
     return np.where(nothing, np.int32(-1), keys), np.where(nothing, np.float32(0), top)
+
+
+def _largest(weights: Floats, k: int) -> npt.NDArray[np.intp]:
+    """Return the keys of the k largest entries of each row in no order; of equals the first are taken."""
+    keys: npt.NDArray[np.intp] = np.argpartition(-weights, k - 1, axis=-1)[..., :k]
+    chosen = np.take_along_axis(weights, keys, axis=-1)
+    bar = chosen.min(-1, keepdims=True)
+    # A partition takes any of those that equal the bar; where some were left out, sort the row instead.
+    tied = ((weights == bar).sum(-1) > (chosen == bar).sum(-1)) & (bar[..., 0] > 0)
+    if tied.any():
+        keys[tied] = np.argsort(-weights[tied], axis=-1, kind="stable")[..., :k]
+    return keys
