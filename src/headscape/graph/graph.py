@@ -118,7 +118,7 @@ class Graph:
     def summary(self) -> str:
         """Say how much is shown: ``"120 of 900 edges, 71 % of the attention"``."""
         shown, total, share = self.share()
-        part = "" if np.isnan(share) else f", {_percent(share)} of the attention"
+        part = "" if np.isnan(share) else f", {percent(share)} of the attention"
         return f"{shown:,} of {total:,} edges{part}"
 
     def prune(self, name: str = "nucleus", **options: float) -> "Graph":
@@ -129,7 +129,8 @@ class Graph:
         name : str
             ``"top_k"`` (``k=3``: the strongest of each row), ``"nucleus"`` (``p=0.9``: each row's smallest
             set that holds the share p of it), ``"skeleton"`` (``strongest=``: the maximum spanning tree of
-            each head, and that many strongest edges beside it; default as many as the tree has).
+            each head, and that many strongest edges beside it; default as many as the tree has),
+            ``"strongest"`` (``n=60``: of each layer, whatever the row and head).
         **options
             Of that pruning.
 
@@ -192,7 +193,7 @@ class Graph:
         return to_networkx(self.nodes, self.edges, directed=self.direction == "directed")
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Write a share as per cent: never 0 or 100 unless it is."""
     percent = 100 * share
     if 0 < percent < 0.1:

@@ -110,12 +110,29 @@ def keep_skeleton(edges: Edges, *, strongest: int | None = None) -> Flags:
     return keep
 
 
+def keep_strongest(edges: Edges, *, n: int = 60) -> Flags:
+    """Keep the ``n`` strongest edges of each call and kind (ties: the earlier edge).
+
+    One threshold for all rows and heads of a call: heads that spread their attention may vanish.
+    """
+    if n < 1:
+        raise OptionError(f"strongest was asked for n={n} edges a layer; ask for at least 1.")
+    group = edges.call.astype(np.int64) * 8 + edges.kind
+    order = np.lexsort((np.arange(len(edges)), -edges.measure, group))
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    keep = np.zeros(len(edges), dtype=bool)
+    keep[order[place < n]] = True
+    return keep
+
+
 PRUNINGS: dict[str, Callable[..., Flags]] = {
     "top_k": keep_top_k,
     "nucleus": keep_nucleus,
     "skeleton": keep_skeleton,
+    "strongest": keep_strongest,
 }
-PRUNING_OPTIONS = {"top_k": ("k",), "nucleus": ("p",), "skeleton": ("strongest",)}
+PRUNING_OPTIONS = {"top_k": ("k",), "nucleus": ("p",), "skeleton": ("strongest",), "strongest": ("n",)}
 
 
 def choose_edges(name: str, edges: Edges, options: dict[str, float]) -> Flags:

@@ -1,0 +1,1 @@
+"""Matplotlib figures of traces. Importing this package does not load Matplotlib."""
