@@ -15,7 +15,7 @@ REGISTRY = re.compile(
     re.IGNORECASE,
 )
 MACHINE_FOLDER = re.compile(r"(?<![\w.}$/-])/(?:work|root|home/\w+|Users/\w+)/\w")
-BINARY = {".png", ".headscape", ".gz", ".ico", ".woff2"}
+BINARY = {".png", ".block", ".headscape", ".gz", ".ico", ".woff2"}
 
 
 def find_address_faults(name: str, text: str) -> list[str]:
