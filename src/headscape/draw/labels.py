@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backend_bases import RendererBase
 from matplotlib.collections import LineCollection
-from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
 
@@ -37,11 +36,14 @@ class LabelSet:
 
 
 def new_text(axes: PlanesAxes, scene: Scene, words: str, **style: object) -> Text:
-    """Add text in pixels, outlined in the paper's colour; never taken for mathematics."""
+    """Add text in pixels, on a patch of the paper's colour; never taken for mathematics."""
     options = {"fontsize": scene.font, "color": scene.theme.ink, **style}
     text = Text(0, 0, words, parse_math=False, usetex=False, zorder=TOP, va="center", **options)  # type: ignore[arg-type]
     text.set_transform(IdentityTransform())
-    text.set_path_effects([withStroke(linewidth=2.2, foreground=scene.theme.paper)])
+    # A patch of paper, not an outline: outlined text is no text any more in SVG and PDF.
+    text.set_bbox(
+        {"facecolor": scene.theme.paper, "edgecolor": "none", "alpha": 0.72, "boxstyle": "square,pad=0.05"}
+    )
     axes.add_artist(text)
     text.set_clip_on(False)
     return text

@@ -106,8 +106,7 @@ def _draw_loops(axes: PlanesAxes, scene: Scene, members: npt.NDArray[np.intp]) -
     received = np.nan_to_num(scene.graph.nodes.received[edges.source[chosen]])
     rings = axes.scatter(
         *scene.at[edges.source[chosen]].T,
-        s=scene.font**2
-        * (0.55 + 0.5 * np.clip(np.nan_to_num(scene.graph.nodes.received[edges.source[chosen]]), 0, 6) * 0.4),
+        s=scene.font**2 * crowding(len(members)) * (0.55 + 0.2 * np.clip(received, 0, 6)),
         facecolors="none",
         edgecolors=edge_colours(scene.theme, edges.head[chosen], strength, by_head=scene.by_head),
         linewidths=0.4 + 1.1 * strength,

@@ -18,7 +18,10 @@ Colours = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one theme, sRGB hex; ``heads`` are told apart under the usual colour-vision deficiencies.
+    """Colours of one theme, sRGB hex.
+
+    ``heads`` start from Okabe and Ito's colours and were moved until the closest two lie as far apart as can
+    be in OKLab for usual, protanope and deuteranope eyes alike, and all stand out from the paper.
 
     ``one`` is the hue of edges that no head owns, ``plus`` and ``minus`` of what raises and lowers a score.
     ``pale`` is the lightness (OKLab, 0 to 1) of the weakest edge, ``deep`` of the strongest.
@@ -53,8 +56,7 @@ LIGHT = Theme(
     plus="#00705a",
     minus="#c2410c",
     mark="#e0006c",
-    # Okabe and Ito's colours, darkened where they are too light for a thin line on white.
-    heads=("#0072b2", "#d55e00", "#009e73", "#b0408f", "#a67c00", "#3a9bdc", "#6b4fbb", "#555b63"),
+    heads=("#0063d4", "#b74000", "#0ab894", "#823557", "#d68800", "#4ea2ef", "#2b219e", "#598098"),
     pale=0.83,
 )
 DARK = Theme(
@@ -70,7 +72,7 @@ DARK = Theme(
     plus="#4fd1b0",
     minus="#ff9b5c",
     mark="#ff5fa8",
-    heads=("#4ea8ff", "#ff8c42", "#2fc48d", "#ef7fd0", "#e3c567", "#8fd8ff", "#b39cff", "#c5ccd6"),
+    heads=("#5da0f9", "#ff5c2b", "#40ab81", "#e9abc8", "#ffe469", "#85fff8", "#8a63f0", "#9e73b2"),
     pale=0.38,
 )
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
