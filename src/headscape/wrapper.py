@@ -151,11 +151,9 @@ class Wrapper(nn.Module):
     def _watched(self, *call: Any) -> Any:
         run: Callable[..., Any] = self._pass
         if "torch._dynamo" in sys.modules:
+            # Inside a compiled wrapper: Dynamo must trace neither the watching nor the module below it.
             run = torch.compiler.disable(run)  # type: ignore[no-untyped-call]
         return run(*call)
-
-    # Dynamo must not trace the watching: the mark keeps it out of this frame, `disable` of those below.
-    _watched._torchdynamo_disable = True  # type: ignore[attr-defined]
 
     def _pass(self, call: Callable[..., Any], args: Any, kwargs: Any, tokens: Any) -> Any:
         options = self._headscape_options
