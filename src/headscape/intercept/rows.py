@@ -96,12 +96,9 @@ def _block(source: Scores | Written, start: int, end: int) -> tuple[Tensor, Tens
         mask = _rows_of_mask(source.mask, start, end)
     else:
         weights, mask = _softmax_rows(source, start, end)
-    hidden = (
-        torch.zeros((), dtype=torch.bool, device=weights.device)
-        if mask is None
-        else _forbidden(mask, weights)
-    )
-    visible = (~hidden).expand(weights.shape).sum(-1)
+    if mask is None:
+        return weights, torch.full(weights.shape[:3], weights.shape[3], device=weights.device)
+    visible = (~_forbidden(mask, weights)).expand(weights.shape).sum(-1)
     if isinstance(source, Scores):
         # A row that may see nothing has no weights: torch's own kernels return zeros for it.
         weights = torch.where((visible == 0).unsqueeze(-1), torch.zeros_like(weights), weights)
