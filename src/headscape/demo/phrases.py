@@ -2,10 +2,10 @@
 
 One block per symbol, one alternative per line; ``{name}`` is replaced by an alternative of that symbol.
 ``3*`` in front makes a line three times as likely. ``{T}``, ``{T+}`` and ``{T-}`` are the topic of a clause,
-something good and something bad to say of it; ``{do+}``, ``{do-}``, ``{did+}`` and ``{did-}`` are good and bad
-deeds; ``{good}`` and ``{bad}`` begin a clause with a topic of its own. What a clause means follows from its
-symbol alone: everything under ``good`` praises, everything under ``bad`` complains. The two are mirror images,
-so that most words say little by themselves.
+something good and something bad to say of it; ``{do+}``, ``{do-}``, ``{did+}`` and ``{did-}`` are good and
+bad deeds; ``{good}`` and ``{bad}`` begin a clause with a topic of its own. What a clause means follows from
+its symbol alone: everything under ``good`` praises, everything under ``bad`` complains. The two are mirror
+images, so that most words say little by themselves.
 """
 
 TOPICS = """

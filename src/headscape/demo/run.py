@@ -33,6 +33,9 @@ ENCODER = "6-layer encoder"
 VISION = "4-layer vision encoder"
 UNKNOWN_NOTE = "words in [brackets] are not in the model's vocabulary"
 
+# A longer title would run out of the figure.
+_LONGEST_TITLE = 110
+
 MADE_UP_TEXTS = 5000
 MADE_UP_RECIPE = Recipe(epochs=14, rate=4e-3, decay=0.2, blank_share=0.1)
 REAL_RECIPE = Recipe(epochs=5, rate=3e-3, decay=0.05, blank_share=0.1)
@@ -242,7 +245,8 @@ def _write(
 ) -> DemoResult:
     """Write trace, figure and page; a page that cannot be made does not take the rest along."""
     trace.save(found.trace)
-    figure = trace.figure(example=0)
+    first = found.shown[0].text
+    figure = trace.figure(example=0, title=first if len(first) <= _LONGEST_TITLE else None)
     try:
         figure.savefig(found.figure, dpi=150)
     except OSError as error:

@@ -1,0 +1,175 @@
+"""Reading the real tweets, in both layouts, and fetching them."""
+
+import os
+import random
+
+import pytest
+
+from headscape.demo import tweets
+from headscape.demo.tweets import ADDRESSES, download_tweets, hide_names, load_tweets
+from headscape.errors import FileError, FormatError
+
+PUBLIC = (
+    "tweet_id,airline_sentiment,airline_sentiment_confidence,negativereason,negativereason_confidence,airline,"
+    "airline_sentiment_gold,name,negativereason_gold,retweet_count,text,tweet_coord,tweet_created,"
+    "tweet_location,user_timezone"
+)
+SHORT = "airline_sentiment,airline_sentiment_confidence,negativereason,airline,text,tweet_created"
+LABELS = ["negative", "neutral", "positive"]
+
+
+def public_row(label, text):
+    return f"570306133677760513,{label},1.0,,,Delta,,somebody,,0,{text},,2015-02-24 11:35:52 -0800,Here,"
+
+
+def short_row(label, text):
+    return f"{label},1.0,,Delta,{text},2015-02-24 11:35:52 -0800"
+
+
+def write(path, header, row, texts, encoding="utf-8"):
+    lines = [row(LABELS[n % 3], text) for n, text in enumerate(texts)]
+    path.write_text("\n".join([header, *lines]) + "\n", encoding=encoding, newline="")
+    return path
+
+
+@pytest.mark.parametrize(("header", "row"), [(PUBLIC, public_row), (SHORT, short_row)])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_columns_are_found_by_name_in_both_layouts(tmp_path, header, row, encoding):
+    path = write(tmp_path / "t.csv", header, row, [f"tweet {n}" for n in range(40)], encoding)
+    corpus = load_tweets(path)
+    assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (32, 4, 4)
+    for item in [*corpus.train, *corpus.valid, *corpus.test]:
+        assert item.label == int(item.text.split()[1]) % 3
+
+
+def test_the_split_is_the_published_recipe(tmp_path):
+    texts = [f"tweet {n}" for n in range(50)]
+    corpus = load_tweets(write(tmp_path / "t.csv", SHORT, short_row, texts))
+    random.Random(0).shuffle(texts)
+    assert [item.text for item in corpus.test] == texts[:5]
+    assert [item.text for item in corpus.valid] == texts[5:10]
+    assert [item.text for item in corpus.train] == texts[10:]
+
+
+def test_quoted_text_spans_lines_and_repeated_text_counts_once(tmp_path):
+    texts = ['"two\nlines, and a ""quote"""', *[f"tweet {n}" for n in range(39)], "tweet 0", "tweet 1"]
+    corpus = load_tweets(write(tmp_path / "t.csv", SHORT, short_row, texts))
+    everything = [item.text for part in (corpus.train, corpus.valid, corpus.test) for item in part]
+    assert 'two\nlines, and a "quote"' in everything
+    assert len(everything) == len(set(everything)) == 40
+
+
+def test_texts_that_differ_in_a_persons_name_only_count_once(tmp_path):
+    texts = ["@alice thanks", "@bob thanks", *[f"tweet {n}" for n in range(30)]]
+    assert len(load_tweets(write(tmp_path / "t.csv", SHORT, short_row, texts))) == 31
+
+
+def test_names_of_people_are_hidden_and_airlines_stay():
+    assert hide_names("@United and @somebody_1 .@JetBlue") == "@United and @user .@JetBlue"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no column 'airline_sentiment'; it has no header line"),
+        (b"airline_sentiment,tweet\nneutral,x\n", "no column 'text'; it has airline_sentiment, tweet"),
+        (b"airline_sentiment,text\nangry,x\n", "line 2: airline_sentiment is 'angry'.*negative, neutral"),
+        (b"airline_sentiment,text\nneutral,\n", "line 2: the text is empty"),
+        (b"airline_sentiment,text\nneutral\n", "line 2: the text is empty"),
+        (b"airline_sentiment,text\nneutral,one\n", "holds 1 different tweets; at least 30"),
+        (b"airline_sentiment,text\nneutral,\xff\xfe\n", "not UTF-8"),
+        (b'airline_sentiment,text\nneutral,"never closed\n', "not CSV near line"),
+        (b"airline_sentiment,text\nneutral,a,b,c\n" * 1, "holds 1 different"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_place(tmp_path, content, says):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=says):
+        load_tweets(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileError, match=r"nowhere\.csv: No such file.*--tweets"):
+        load_tweets(tmp_path / "nowhere.csv")
+
+
+def test_without_a_network_the_download_says_what_else_to_do(tmp_path, monkeypatch):
+    def refuse(address):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(tweets, "_fetch", refuse)
+    with pytest.raises(FileError, match=r"unreachable.*headscape demo --tweets") as caught:
+        download_tweets(folder=tmp_path)
+    assert str(caught.value).count("unreachable") == len(ADDRESSES)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Answer:
+    def __init__(self, data):
+        self.data = data
+
+    def read(self, size):
+        return self.data[:size]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class Opener:
+    def __init__(self, data):
+        self.data = data
+
+    def open(self, request, timeout):
+        assert timeout > 0
+        assert request.full_url.startswith("https://")
+        return Answer(self.data)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(b"not the file", "another file came"), (b"x" * 9_000_000, "more than 8,000,000 bytes")],
+)
+def test_a_file_other_than_the_known_one_is_not_kept(tmp_path, monkeypatch, data, says):
+    monkeypatch.setattr(tweets.urllib.request, "build_opener", lambda *_: Opener(data))
+    with pytest.raises(FileError, match=says):
+        download_tweets(folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_known_file_is_kept_and_fetched_once(tmp_path, monkeypatch):
+    data = b"the tweets"
+    monkeypatch.setattr(tweets, "SHA256", tweets.hashlib.sha256(data).hexdigest())
+    monkeypatch.setattr(tweets.urllib.request, "build_opener", lambda *_: Opener(data))
+    path = download_tweets(folder=tmp_path / "new")
+    assert path.read_bytes() == data
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    monkeypatch.setattr(tweets, "_fetch", lambda _: pytest.fail("fetched again"))
+    assert download_tweets(folder=tmp_path / "new") == path
+
+
+def test_an_address_or_redirect_without_https_is_refused(tmp_path):
+    with pytest.raises(FileError, match="is not an https address"):
+        download_tweets(folder=tmp_path, addresses=("http://example.org/t.csv",))
+    request = tweets.urllib.request.Request("https://example.org/t.csv")
+    with pytest.raises(tweets.OptionError, match="is not an https address"):
+        tweets._HttpsOnly().redirect_request(request, None, 302, "Found", {}, "http://example.org/t.csv")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tweets, "_fetch", lambda _: b"")
+    with pytest.raises(FileError, match="could not be kept in"):
+        download_tweets(folder=tmp_path / "file" / "sub")
+
+
+REAL = os.environ.get("HEADSCAPE_TWEETS")
+
+
+@pytest.mark.skipif(not REAL, reason="HEADSCAPE_TWEETS does not name the CSV file of real tweets")
+def test_the_real_file_has_the_published_counts():
+    corpus = load_tweets(REAL)
+    assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (11543, 1442, 1442)
