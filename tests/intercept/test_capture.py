@@ -351,3 +351,37 @@ def test_compiled_model_is_captured_eagerly_and_not_compiled_again():
     assert counters["frames"]["total"] == frames
     assert torch.equal(plain, seen)
     assert [call.path for call in run.trace.calls] == ["layers.0.self_attn", "layers.1.self_attn"]
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_row_that_may_see_nothing_is_what_the_kernel_made_of_it(grad):
+    model, x = encoder(1).eval(), torch.randn(2, 5, 16)
+    mask = torch.zeros(5, 5, dtype=torch.bool)
+    mask[2] = True
+    with torch.set_grad_enabled(grad), headscape.capture(model, strict=True) as run:
+        output = model(x, mask=mask)
+    (call,) = run.trace.calls
+    assert (call.visible()[:, 2] == 0).all()
+    assert np.isnan(call.stats.entropy[:, :, 2]).all()
+    is_nan = bool(output[:, 2].isnan().all())  # torch's kernels differ: zeros, or NaN on the fast path
+    assert np.isnan(call.weights()[:, 2]).all() == is_nan
+    assert call.nan_rows == (2 * 4 if is_nan else 0)
+    others = np.delete(np.arange(5), 2)
+    np.testing.assert_allclose(call.weights()[:, others].sum(-1), 1, atol=1e-6)
+
+
+def test_capture_of_a_wrapper_watches_the_module_inside():
+    wrapper = headscape.Wrapper(encoder(), show=False)
+    with headscape.capture(wrapper) as run:
+        wrapper(torch.randn(1, 4, 16))
+    assert [call.path for call in run.trace.calls] == ["layers.0.self_attn", "layers.1.self_attn"]
+    assert "forward" not in vars(wrapper)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("shape", [(0, 5, 16), (2, 1, 16)])
+def test_empty_batch_and_single_token(shape, grad):
+    model = encoder(1).eval()
+    with torch.set_grad_enabled(grad), headscape.capture(model, strict=True) as run:
+        model(torch.randn(shape))
+    assert run.trace.calls[0].shape == (shape[0], 4, shape[1], shape[1])

@@ -81,6 +81,13 @@ class Seen:
     size: float = 1.0  # largest number in the output that the self-check compares
     value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
 
+    def spoil(self, rows: npt.NDArray[np.bool_]) -> None:
+        """Mark rows, (batch, query) bool, that came out as NaN in the model's own kernel."""
+        example, query = np.nonzero(rows)
+        for array in (self.arrays.weights, self.arrays.entropy, self.arrays.distance, self.arrays.largest):
+            array[example, :, query] = np.nan
+        self.nan_rows += self.shape[1] * len(query)
+
     def project(self, projection: Tensor) -> None:
         """Work out the value norms once the output projection is known."""
         if self.value is not None:
@@ -112,9 +119,7 @@ class Recorder:
             facts = Facts(padded, padded_keys, norms, flow)
             arrays = gather_rows(blocks_of(rows, watch), shape, self._width(shape), facts)
         seen = Seen(origin, shape, arrays, flow)
-        seen.nan_rows = int(
-            np.isnan(arrays.entropy[~np.broadcast_to(padded[:, None], arrays.entropy.shape)]).sum()
-        )
+        seen.nan_rows = int((np.isnan(arrays.weights).any(-1) & ~padded[:, None]).sum())
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
         self.calls.append(seen)

@@ -92,7 +92,8 @@ class Run:
     """
 
     def __init__(self, model: nn.Module, options: Options) -> None:
-        self._model = model
+        wrapped = getattr(type(model), "_headscape_module", None)  # a Wrapper: watch the module inside it
+        self._model: nn.Module = model if wrapped is None else wrapped.__get__(model)
         self._options = options
         self._restore: Callable[[], None] | None = None
         self._busy = False

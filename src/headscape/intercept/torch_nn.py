@@ -168,8 +168,11 @@ class FusedLayer:
 
     def project(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key and value, each (batch, head, token, width), of a (batch, token, model) state."""
+        heads = self.named["num_heads"]
         packed = F.linear(state, self.detached("qkv_weight"), self.detached("qkv_bias"))
-        parts = packed.reshape(*packed.shape[:2], 3, self.named["num_heads"], -1).permute(2, 0, 3, 1, 4)
+        parts = packed.reshape(*packed.shape[:2], 3, heads, packed.shape[-1] // (3 * heads)).permute(
+            2, 0, 3, 1, 4
+        )
         return parts[0], parts[1], parts[2]
 
     def output(self, mixed: Tensor) -> Tensor:

@@ -259,8 +259,11 @@ class Watcher(TorchFunctionMode):
 
     def _gap(self, made: Tensor, result: Tensor, seen: Seen) -> float:
         shown = self._padded_like(result.detach(), made)
-        real = torch.from_numpy(~seen.arrays.padded).to(made.device)
+        real = torch.from_numpy(~seen.arrays.padded)
         gap = (made - shown).abs()[real]
+        broken = real & shown.isnan().any(-1).cpu() & ~made.isnan().any(-1).cpu()
+        if bool(broken.any()):
+            seen.spoil(broken.numpy())
         gap = gap[torch.isfinite(gap)]
         seen.size = float(shown[real].abs().nan_to_num(0, 0, 0).max()) if gap.numel() else 1.0
         return float(gap.max()) if gap.numel() else float("nan")

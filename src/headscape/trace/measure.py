@@ -72,6 +72,7 @@ def gather_rows(
             total = block.sum(-1)
             kept[here] = np.divide(weights[here].sum(-1), total, out=np.zeros_like(total), where=total > 0)
         visible[here] = np.where(drop, 0, seen)
+        drop = visible[here] == 0  # padded, or hidden from every key
         gaps = np.abs(np.arange(start, start + block.shape[2], dtype=np.float32)[:, None] - positions)
         entropy[here] = np.where(drop, np.nan, row_bits(block))
         distance[here] = np.where(drop, np.nan, np.einsum("bhqk,qk->bhq", block, gaps))
