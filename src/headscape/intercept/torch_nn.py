@@ -78,19 +78,18 @@ def unfold(scope: Scope, batch: int) -> tuple[Scores | Written, Tensor]:
     return rows, value
 
 
-def sdpa_scores(  # noqa: PLR0913  the arguments are torch's
+def sdpa_scores(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    **options: Any,  # scale, enable_gqa: keyword-only in torch
 ) -> tuple[Scores, Tensor, bool]:
     """Return scores, values and whether weights were dropped, from the arguments of the function of torch."""
     query, key, value = (_four_axes(t) for t in (query, key, value))
-    if enable_gqa and key.shape[1] != query.shape[1]:
+    if options.get("enable_gqa") and key.shape[1] != query.shape[1]:
         key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], dim=1) for t in (key, value))
     if attn_mask is not None:
         attn_mask = attn_mask.detach()
@@ -98,7 +97,7 @@ def sdpa_scores(  # noqa: PLR0913  the arguments are torch's
             attn_mask = attn_mask.flatten(0, -4)
         elif attn_mask.dim() == 3:
             attn_mask = attn_mask.unsqueeze(1) if query.shape[1] == 1 else attn_mask
-    scores = Scores(query.detach(), key.detach(), attn_mask, is_causal, scale)
+    scores = Scores(query.detach(), key.detach(), attn_mask, is_causal, options.get("scale"))
     return scores, value.detach(), dropout_p > 0
 
 
