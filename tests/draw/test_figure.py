@@ -344,9 +344,19 @@ def test_hostile_text_is_shown_as_text_and_raises_no_warning(tmp_path):
     for ending in ("png", "svg", "pdf"):
         figure = draw_figure(trace)
         figure.savefig(tmp_path / f"a.{ending}")
-    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
-    ET.fromstring(text)
-    assert "$x^2$" in text
-    assert "&lt;/script&gt;" in text
+    root = ET.fromstring((tmp_path / "a.svg").read_text(encoding="utf-8"))
+    shown = {"".join(t.itertext()).strip() for t in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {
+        "$x^2$",
+        "$",
+        "</script>",
+        "evil",
+        "(empty)",
+        "\\frac{1}{0}",
+        "\\n\\n",
+        "aaaaaaaaaaaaaaa…",
+    } <= shown
+    assert any(t.startswith("$neg$") for t in shown)
+    assert any(t.startswith("$\\alpha$ <b>") for t in shown)
     nodes = figure.picker.scene.graph.nodes
     assert nodes.label[nodes.kind == NodeKind.TOKEN][7] == "a" * 1_000_000  # the data stays whole

@@ -7,14 +7,10 @@ from headscape.graph.columns import EdgeKind, NodeKind
 from headscape.trace.synthetic import example_trace
 
 
-def click(figure, x, y, *, moved=0.0):
+def click(figure, x, y):
     canvas = figure.canvas
-    canvas.callbacks.process("button_press_event", MouseEvent("button_press_event", canvas, x, y, 1))
-    if moved:
-        event = MouseEvent("motion_notify_event", canvas, x + moved, y, 1, buttons=[1])
-        canvas.callbacks.process("motion_notify_event", event)
-    event = MouseEvent("button_release_event", canvas, x + moved, y, 1)
-    canvas.callbacks.process("button_release_event", event)
+    for name in ("button_press_event", "button_release_event"):
+        canvas.callbacks.process(name, MouseEvent(name, canvas, x, y, 1))
     canvas.draw()
 
 
@@ -97,10 +93,17 @@ def test_a_click_on_an_edge_tells_what_it_is(on_agg, kind):
     assert figure.picker.mark.get_data_3d()[0].size > 2
 
 
-def test_a_drag_rotates_and_picks_nothing(figure):
-    axes = figure.picker.axes
+def test_a_drag_that_ends_on_a_node_rotates_and_picks_nothing(figure):
+    axes, canvas = figure.picker.axes, figure.canvas
     before = axes.azim
-    click(figure, *axes.pixels(figure.picker.scene.at[5])[0], moved=60.0)
+
+    def at_node(name, **buttons):
+        x, y = axes.pixels(figure.picker.scene.at[5])[0]
+        canvas.callbacks.process(name, MouseEvent(name, canvas, x, y, 1, **buttons))
+
+    canvas.callbacks.process("button_press_event", MouseEvent("button_press_event", canvas, 600, 300, 1))
+    at_node("motion_notify_event", buttons=[1])
+    at_node("button_release_event")
     assert axes.azim != before
     assert note(figure) is None
 

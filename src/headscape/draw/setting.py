@@ -142,9 +142,9 @@ def set_scene(
 
 
 def hidden(graph: Graph, view: str) -> npt.NDArray[np.bool_]:
-    """Which nodes are not drawn: padding, planes that no chosen call touches, classes beyond the best."""
+    """Which nodes are not drawn, beside padding: planes no chosen call touches, classes beyond the best."""
     nodes = graph.nodes
-    hide = nodes.padded | ((nodes.kind == NodeKind.CLASS) & (nodes.token >= MOST_CLASSES))
+    hide = (nodes.kind == NodeKind.CLASS) & (nodes.token >= MOST_CLASSES)
     touched = {(call.query_side, call.plane) for call in graph.calls}
     if view != "layer":
         touched |= {(call.query_side, call.plane + 1) for call in graph.calls}

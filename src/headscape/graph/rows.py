@@ -157,7 +157,8 @@ def _flat(entries: Entries, rows: Rows, row: Longs) -> Flags:
     rest = np.maximum(rows.total - rows.kept, 0) / np.maximum(unseen, 1)
     smallest = np.where(unseen > 0, np.minimum(smallest, rest), smallest)
     spread = np.where(np.isfinite(smallest), largest - smallest, 0)
-    return np.asarray((rows.visible <= 1) | (spread < FLAT_SPREAD / np.maximum(rows.visible, 1)))
+    # One key in sight has no spread, so it tells nothing either.
+    return np.asarray(spread < FLAT_SPREAD / np.maximum(rows.visible, 1))
 
 
 def ranks(entries: Entries, row: Longs) -> Ints:
