@@ -23,6 +23,9 @@ class TweetClassifier(nn.Module):
     dropout : float
         Share of the embeddings' entries that is dropped in training. The encoder itself drops nothing:
         that costs a third of the training time and was no more accurate on the airline tweets.
+    spread : float
+        Standard deviation of the first word embeddings. On the made-up tweets 0.5 instead of 0.01 costs
+        more than ten points of accuracy.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class TweetClassifier(nn.Module):
         heads: int = 8,
         layers: int = 6,
         dropout: float = 0.3,
+        spread: float = 0.01,
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(words, width, padding_idx=0)
@@ -47,9 +51,7 @@ class TweetClassifier(nn.Module):
             layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False
         )
         self.classify = nn.Linear(width, classes)
-        # Large random embeddings invite the model to learn the training texts by heart: on the made-up tweets
-        # std 0.5 instead of 0.01 costs 15 points of accuracy.
-        nn.init.normal_(self.words.weight, std=0.01)
+        nn.init.normal_(self.words.weight, std=spread)
         nn.init.normal_(self.positions.weight, std=0.01)
         with torch.no_grad():
             self.words.weight[0] = 0

@@ -4,7 +4,8 @@ import random
 import re
 from dataclasses import dataclass, field
 
-from headscape.demo.phrases import CLAUSES, TOPICS, TWEETS, WORDS
+from headscape.demo.lexicon import TOPICS, WORDS
+from headscape.demo.phrases import CLAUSES, TWEETS
 
 LABELS = ("negative", "neutral", "positive")
 # Complaints lead and questions come last, roughly as in what people really write to airlines.

@@ -38,7 +38,7 @@ _LONGEST_TITLE = 110
 
 MADE_UP_TEXTS = 5000
 MADE_UP_RECIPE = Recipe(epochs=14, rate=4e-3, decay=0.2, blank_share=0.1)
-REAL_RECIPE = Recipe(epochs=5, rate=3e-3, decay=0.05, blank_share=0.1)
+REAL_RECIPE = Recipe(epochs=4, rate=4e-3, decay=0.2, blank_share=0.1, spread=0.1)
 DIGITS_RECIPE = Recipe(epochs=20, batch=32, rate=2e-3)
 
 
@@ -111,7 +111,9 @@ def run_tweets(
         _text_part(vocabulary, words, part)
         for words, part in zip(tokens, (corpus.train, corpus.valid, corpus.test), strict=True)
     )
-    model = _seeded(lambda: TweetClassifier(len(vocabulary), len(LABELS), longest=LONGEST), seed)
+    model = _seeded(
+        lambda: TweetClassifier(len(vocabulary), len(LABELS), longest=LONGEST, spread=recipe.spread), seed
+    )
     trained = train(model, fit, valid, recipe=recipe, seed=seed, progress=progress)
     probabilities = predict(model, test)
     linear = tfidf_linear(

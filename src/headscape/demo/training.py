@@ -1,4 +1,4 @@
-"""Training a small classifier on two CPU cores, the same way each time."""
+"""Training a small classifier on one CPU core, the same way each time."""
 
 import contextlib
 import math
@@ -20,7 +20,8 @@ Labels = npt.NDArray[np.int64]
 # Called after each step with the steps done, the steps planned and a line that says how it goes.
 Progress = Callable[[int, int, str], None]
 
-# The demo is timed for two cores; more threads would also change the order of sums, and so the last digits.
+# These matrices are so small that a second thread gains little, and where another program keeps one of two
+# cores busy it waits ten times as long as it works. One thread also sums in one order on every machine.
 THREADS = 1
 # Batches of similar length are cut from pieces this many batches long: short enough to stay random.
 _BATCHES_PER_PIECE = 20
@@ -84,7 +85,8 @@ class Recipe:
     """How long and how to train.
 
     ``blank_share`` of the words of each training text are replaced by the unknown token (id 1), so that
-    the model does not hang on single words; 0 for pictures.
+    the model does not hang on single words; 0 for pictures. ``spread`` is the standard deviation of the
+    first word embeddings: large random ones invite a model to learn its training texts by heart.
     """
 
     epochs: int
@@ -93,6 +95,7 @@ class Recipe:
     decay: float = 0.05
     smoothing: float = 0.05
     blank_share: float = 0.0
+    spread: float = 0.01
 
 
 @dataclass(frozen=True)
