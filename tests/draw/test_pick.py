@@ -30,6 +30,10 @@ def test_a_click_on_a_node_tells_its_token_and_attention(figure):
     words = note(figure)
     assert words.startswith(f"{scene.graph.nodes.label[node]} [5]\ntokens, plane 0 of 0 to 2")
     assert f"gets {scene.graph.nodes.received[node]:.2f} rows" in words
+    assert "strongest drawn, both directions:" in words
+    e = scene.graph.edges
+    mine = (e.kind == EdgeKind.ATTENTION) & ((e.source == node) | (e.target == node))
+    assert f"{e.mass[mine].max():.3f}" in words
     assert figure.picker.mark.get_visible()
     np.testing.assert_allclose(np.ravel(figure.picker.mark.get_data_3d()), scene.at[node])
 

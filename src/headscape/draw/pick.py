@@ -38,6 +38,7 @@ class Picker:
             "",
             ha="right",
             va="top",
+            multialignment="left",
             fontsize=scene.font,
             color=theme.ink,
             linespacing=1.35,
@@ -150,6 +151,8 @@ def describe_node(scene: Scene, node: int) -> str:
         lines.append("its row is NaN in at least one head")
     of_node = ((edges.source == node) | (edges.target == node)) & edges.is_prunable
     mine = np.flatnonzero(of_node & ((edges.kind == EdgeKind.ATTENTION) | (edges.kind == EdgeKind.CROSS)))
+    if len(mine):
+        lines.append("strongest drawn, both directions:" if graph.direction == "sum" else "strongest drawn:")
     for number in mine[np.argsort(-edges.mass[mine], kind="stable")][:4]:
         other = int(edges.target[number] if edges.source[number] == node else edges.source[number])
         whom = "itself" if other == node else _name(scene, other)
