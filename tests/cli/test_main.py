@@ -1,5 +1,7 @@
 """The command line: help, errors as one paragraph, and the demo end to end."""
 
+import base64
+import re
 import subprocess
 import sys
 
@@ -10,20 +12,22 @@ from headscape import __version__
 from headscape.cli import console, main
 from headscape.cli.console import has_desktop
 from headscape.demo import baselines
-from headscape.errors import MissingBundleError, MissingExtraError
+from headscape.errors import MissingExtraError
+from headscape.trace.block import unpack
 from headscape.trace.file import load
 from headscape.trace.synthetic import example_trace
-from headscape.view.bundle import read_script
+from headscape.view import bundle
 
 RUNNER = CliRunner()
 
 
-def has_viewer():
-    try:
-        read_script()
-    except MissingBundleError:
-        return False
-    return True
+@pytest.fixture
+def viewer(tmp_path, monkeypatch):
+    """Stand in for the viewer's script, so that pages can be written where it is not built."""
+    script = tmp_path / "viewer.js"
+    script.write_text("/* stands in for the viewer */", encoding="utf-8")
+    monkeypatch.setattr(bundle, "PATH", script)
+    return script
 
 
 def run_main(monkeypatch, capsys, *arguments):
@@ -108,9 +112,7 @@ def test_a_page_opens_only_where_a_person_sees_it(environment, platform, is_term
     assert has_desktop(environment, platform=platform, is_terminal=is_terminal) is wanted
 
 
-def test_a_saved_trace_becomes_a_page(tmp_path):
-    if not has_viewer():
-        pytest.skip("the viewer is not built")
+def test_a_saved_trace_becomes_a_page(tmp_path, viewer):
     example_trace().save(tmp_path / "a.headscape")
     page = tmp_path / "a.html"
     said = RUNNER.invoke(main.app, ["view", str(tmp_path / "a.headscape"), "-o", str(page), "--no-open"])
@@ -125,7 +127,13 @@ def check_results(out, output, layers, classes):
     assert trace.outputs.method == "exact"
     assert trace.outputs.class_names == classes
     assert trace.warnings == ()
-    assert (out / "attention.html").exists() == has_viewer()
+    page = (out / "attention.html").read_text(encoding="utf-8")
+    assert "stands in for the viewer" in page
+    data = re.search(r'id="headscape-data">([^<]*)<', page)[1]
+    meta = unpack(base64.b64decode(data))[1]
+    shown = [frame["label"].split(":")[0] for frame in meta["frames"]]
+    assert len(shown) == trace.batch
+    assert meta["note"].split(";")[0].split(" (")[0] in output
     assert "majority class" in output
     assert "Examples on the page" in output
     assert "beat" in output
@@ -133,7 +141,7 @@ def check_results(out, output, layers, classes):
 
 
 @pytest.mark.slow
-def test_a_quick_demo_writes_the_page_and_the_figure_and_says_the_tweets_are_made_up(tmp_path):
+def test_a_quick_demo_writes_the_page_and_the_figure_and_says_the_tweets_are_made_up(tmp_path, viewer):
     out = tmp_path / "deep" / "demo"
     said = RUNNER.invoke(main.app, ["demo", "--quick", "--no-open", "--out", str(out)])
     assert said.exit_code == 0, said.output
@@ -144,7 +152,7 @@ def test_a_quick_demo_writes_the_page_and_the_figure_and_says_the_tweets_are_mad
 
 
 @pytest.mark.slow
-def test_a_quick_demo_on_a_file_of_tweets(tmp_path):
+def test_a_quick_demo_on_a_file_of_tweets(tmp_path, viewer):
     rows = [
         f"{label},@united flight {n} was {word}, {n} times"
         for n in range(40)
@@ -161,13 +169,23 @@ def test_a_quick_demo_on_a_file_of_tweets(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_quick_demo_on_digits_shows_patches(tmp_path):
+def test_a_quick_demo_on_digits_shows_patches(tmp_path, viewer):
     out = tmp_path / "demo"
     said = RUNNER.invoke(main.app, ["demo", "--digits", "--quick", "--no-open", "--out", str(out)])
     assert said.exit_code == 0, said.output
     trace = check_results(out, said.output, 4, tuple("0123456789"))
     assert trace.sides[0].patches(0).shape == (16, 2, 2, 3)
     assert trace.sides[0].grid == (4, 4)
+
+
+@pytest.mark.slow
+def test_without_a_viewer_the_rest_is_written_and_the_reason_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "PATH", tmp_path / "nowhere.js")
+    out = tmp_path / "demo"
+    said = RUNNER.invoke(main.app, ["demo", "--digits", "--quick", "--no-open", "--out", str(out)])
+    assert said.exit_code == 0, said.output
+    assert "built without its viewer" in said.output
+    assert sorted(path.name for path in out.iterdir()) == ["attention.headscape", "attention.png"]
 
 
 def test_the_command_line_starts_without_torch_or_sklearn():

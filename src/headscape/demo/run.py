@@ -111,9 +111,13 @@ def run_tweets(
         _text_part(vocabulary, words, part)
         for words, part in zip(tokens, (corpus.train, corpus.valid, corpus.test), strict=True)
     )
-    model = _seeded(
-        lambda: TweetClassifier(len(vocabulary), len(LABELS), longest=LONGEST, spread=recipe.spread), seed
-    )
+
+    def make() -> TweetClassifier:
+        made = TweetClassifier(len(vocabulary), len(LABELS), longest=LONGEST)
+        made.spread_words(recipe.spread)
+        return made
+
+    model = _seeded(make, seed)
     trained = train(model, fit, valid, recipe=recipe, seed=seed, progress=progress)
     probabilities = predict(model, test)
     linear = tfidf_linear(

@@ -85,8 +85,8 @@ class Recipe:
     """How long and how to train.
 
     ``blank_share`` of the words of each training text are replaced by the unknown token (id 1), so that
-    the model does not hang on single words; 0 for pictures. ``spread`` is the standard deviation of the
-    first word embeddings: large random ones invite a model to learn its training texts by heart.
+    the model does not hang on single words; 0 for pictures. ``spread`` is the standard deviation of
+    the word embeddings that training starts from.
     """
 
     epochs: int
