@@ -293,6 +293,7 @@ def test_model_calling_scaled_dot_product_attention_itself():
     scores = np.where(CAUSAL.numpy(), -np.inf, q @ k.transpose(0, 1, 3, 2) / 2)
     weights = by_hand.softmax(scores)
     call = run.trace.calls[0]
+    assert call.self_check < 1e-6
     assert [c.path for c in run.trace.calls] == ["0", "1"]
     np.testing.assert_allclose(call.weights(1), weights[1], atol=EXACT)
     np.testing.assert_array_equal(call.visible()[0], np.arange(1, 8))

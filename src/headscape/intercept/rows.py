@@ -166,13 +166,18 @@ def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:
 
 
 class OutputCheck:
-    """Compares ``concat(A v) W_O + b`` of sampled rows with what the model's own module returned."""
+    """Compares ``concat(A v) W_O + b`` of sampled rows with what the model's own module returned.
 
-    def __init__(self, value: Tensor, projection: Tensor, bias: Tensor | None, output: Tensor) -> None:
+    ``output`` is (batch, query, output); without a projection it is the heads' values side by side.
+    """
+
+    def __init__(
+        self, value: Tensor, output: Tensor, projection: Tensor | None = None, bias: Tensor | None = None
+    ) -> None:
         self._value = value.detach()
-        self._projection = projection.detach()
+        self._projection = None if projection is None else projection.detach()
         self._bias = None if bias is None else bias.detach()
-        self._output = output.detach()  # (batch, query, output)
+        self._output = output.detach()
         queries = output.shape[1]
         spread = np.unique(np.linspace(0, queries - 1, min(queries, _CHECKED_ROWS)).astype(np.int64))
         self._rows = torch.from_numpy(spread).to(output.device)
@@ -186,10 +191,10 @@ class OutputCheck:
             return
         wide = weights.dtype
         mixed = torch.matmul(weights[:, :, here - start], self._value.to(wide))
-        flat = mixed.transpose(1, 2).flatten(2)
-        made = torch.nn.functional.linear(
-            flat, self._projection.to(wide), None if self._bias is None else self._bias.to(wide)
-        )
+        made = mixed.transpose(1, 2).flatten(2)
+        if self._projection is not None:
+            bias = None if self._bias is None else self._bias.to(wide)
+            made = torch.nn.functional.linear(made, self._projection.to(wide), bias)
         gap = (made - self._output[:, here].to(wide)).abs()
         gap = gap[torch.isfinite(gap)]
         if gap.numel():

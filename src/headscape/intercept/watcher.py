@@ -136,7 +136,7 @@ class Watcher(TorchFunctionMode):
         check = None
         if not scope.drops and self.options.values:
             shown = output.transpose(0, 1) if batched else output.unsqueeze(0)
-            check = OutputCheck(value, named["out_proj_weight"], named["out_proj_bias"], shown)
+            check = OutputCheck(value, shown, named["out_proj_weight"], named["out_proj_bias"])
         origin = Origin(
             path=self.names.running(),
             source="sdpa" if isinstance(rows, Scores) else "written",
@@ -175,7 +175,7 @@ class Watcher(TorchFunctionMode):
     def _record_fused_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], began: int, result: Tensor
     ) -> None:
-        rows, value, _ = sdpa_scores(*args, **kwargs)
+        rows, value, drops = sdpa_scores(*args, **kwargs)
         names = ("query", "key")
         query, key = (args[i] if len(args) > i else kwargs[name] for i, name in enumerate(names))
         follows = [self.lineage.newest_call([t]) for t in (query, key)]
@@ -183,7 +183,13 @@ class Watcher(TorchFunctionMode):
         origin = Origin(
             self.names.running(), "sdpa", "self" if alike else "cross", follows[0], follows[1], value=value
         )
-        seen = self.recorder.record(rows, origin)
+        check = None
+        if not drops and self.options.values:
+            heads = result.detach().reshape(*rows.shape[:3], -1)
+            check = OutputCheck(value, heads.transpose(1, 2).flatten(2))
+        seen = self.recorder.record(rows, origin, check)
+        if check is not None:
+            seen.self_check, seen.size = check.largest, check.size
         self._begin(seen, began, result, "bq" if result.dim() > 2 else "q")
 
     # torch.nn's fused fast paths
