@@ -25,7 +25,10 @@ _PLAIN_STEPS = 5
 def _console(*, error: bool = False) -> Console:
     stream = sys.stderr if error else sys.stdout
     return Console(
-        file=stream, width=None if stream.isatty() else _PLAIN_WIDTH, highlight=False, soft_wrap=True
+        file=stream,
+        width=None if stream.isatty() else _PLAIN_WIDTH,
+        highlight=False,
+        soft_wrap=not stream.isatty(),
     )
 
 
@@ -75,7 +78,7 @@ def report(found: "DemoResult") -> None:
     console = _console()
     train, valid, test = found.parts
     say(
-        f"Data: {found.note}. {train:,} to train on, {valid:,} to choose by, {test:,} to test on. "
+        f"{train:,} examples to train on, {valid:,} to choose by, {test:,} to test on. "
         f"The encoder has {found.parameters:,} parameters and trained for {found.training_seconds:.0f} s."
     )
     console.print(_scores(found.comparison))

@@ -90,6 +90,7 @@ def demo(
 
         recipe = replace(run.DIGITS_RECIPE, epochs=_QUICK_EPOCHS) if quick else run.DIGITS_RECIPE
         parts = load_digit_parts()
+        say(f"Data: {run.DIGITS_NOTE}.")
         with training_bar("training on digits") as progress:
             found = run.run_digits(parts, out, recipe=recipe, seed=seed, progress=progress)
     else:
@@ -106,6 +107,8 @@ def demo(
         with training_bar("training on tweets") as progress:
             found = run.run_tweets(texts, out, recipe=recipe, seed=seed, progress=progress)
     report(found)
+    if quick:
+        say("This was a quick look: the models are hardly trained and the numbers mean little.")
     if open_ and found.page is not None:
         open_page(found.page, os.environ)
 

@@ -30,6 +30,7 @@ LONGEST = 56
 TFIDF = "linear model of TF-IDF word pairs"
 PIXELS = "linear model of pixels"
 ENCODER = "6-layer encoder"
+DIGITS_NOTE = "scikit-learn's 8 x 8 pixel digits, cut into 2 x 2 pixel patches"
 VISION = "4-layer vision encoder"
 UNKNOWN_NOTE = "words in [brackets] are not in the model's vocabulary"
 
@@ -37,7 +38,7 @@ UNKNOWN_NOTE = "words in [brackets] are not in the model's vocabulary"
 _LONGEST_TITLE = 110
 
 MADE_UP_TEXTS = 5000
-MADE_UP_RECIPE = Recipe(epochs=14, rate=4e-3, decay=0.2, blank_share=0.1)
+MADE_UP_RECIPE = Recipe(epochs=16, batch=48, rate=4e-3, decay=0.2, blank_share=0.08)
 REAL_RECIPE = Recipe(epochs=4, rate=4e-3, decay=0.2, blank_share=0.1, spread=0.1)
 DIGITS_RECIPE = Recipe(epochs=20, batch=32, rate=2e-3)
 
@@ -189,9 +190,8 @@ def run_digits(
     with capture(model, tokens=patch_names(), classes=DIGITS, patches=patches) as run, torch.no_grad():
         model(parts.test.batch(rows))
     truths = [DIGITS[truth[row]] for row in rows]
-    note = "scikit-learn's 8 x 8 pixel digits, cut into 2 x 2 pixel patches"
     found = DemoResult(
-        note=note,
+        note=DIGITS_NOTE,
         parts=(len(parts.train), len(parts.valid), len(parts.test)),
         comparison=comparison,
         shown=_shown(run.trace, [f"test picture {row}" for row in rows], truths),
@@ -203,7 +203,7 @@ def run_digits(
         training_seconds=trained.seconds,
         seconds=0.0,
     )
-    return _write(found, run.trace, truths, "A 4-layer vision encoder reads digits", note, start)
+    return _write(found, run.trace, truths, "A 4-layer vision encoder reads digits", DIGITS_NOTE, start)
 
 
 def prepare_folder(out: Path) -> None:
