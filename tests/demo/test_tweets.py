@@ -2,10 +2,12 @@
 
 import os
 import random
+from dataclasses import replace
 
 import pytest
 
 from headscape.demo import tweets
+from headscape.demo.run import REAL_RECIPE, run_tweets
 from headscape.demo.tweets import ADDRESSES, download_tweets, hide_names, load_tweets
 from headscape.errors import FileError, FormatError
 
@@ -173,3 +175,13 @@ REAL = os.environ.get("HEADSCAPE_TWEETS")
 def test_the_real_file_has_the_published_counts():
     corpus = load_tweets(REAL)
     assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (11543, 1442, 1442)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="HEADSCAPE_TWEETS does not name the CSV file of real tweets")
+def test_on_the_real_tweets_the_encoder_clearly_beats_the_majority_class(tmp_path):
+    found = run_tweets(load_tweets(REAL), tmp_path, recipe=replace(REAL_RECIPE, epochs=2))
+    majority, _, encoder = found.comparison.scores
+    assert majority.accuracy == pytest.approx(0.625, abs=0.005)
+    assert encoder.accuracy > 0.75
+    assert "beats the majority class" in found.comparison.verdict
