@@ -1,0 +1,56 @@
+/** Edges: curves of a width in pixels, the first of a batch on top. */
+
+import { compile, DataTexture, uniforms, type Frame } from "../context";
+import { frag } from "./frag";
+import { vert } from "./vert";
+
+const NAMES = ["uCurves", "uLooks", "uRamp", "uMatrix", "uSize", "uWidth", "uAlpha", "uDpr", "uPieces"] as const;
+// Quads along one curve, and quads in one picture: what software GL still draws while a person watches.
+const MOST_PIECES = 20;
+const LEAST_PIECES = 5;
+const QUADS_OF_FRAME = 90_000;
+
+/** Edges that change together. */
+export interface EdgeBatch {
+  readonly curves: DataTexture;
+  readonly looks: DataTexture;
+}
+
+export interface EdgeStyle {
+  readonly width: readonly [number, number]; // CSS pixels, weakest and strongest
+  readonly alpha: readonly [number, number];
+}
+
+export class EdgeProgram {
+  private readonly program: WebGLProgram;
+  private readonly at;
+
+  constructor(private readonly gl: WebGL2RenderingContext) {
+    this.program = compile(gl, vert, frag);
+    this.at = uniforms(gl, this.program, NAMES);
+  }
+
+  batch(): EdgeBatch {
+    return { curves: new DataTexture(this.gl, "floats"), looks: new DataTexture(this.gl, "bytes") };
+  }
+
+  /** Draw the first `count` edges of a batch; the ramp is bound to unit 2. */
+  draw(batch: EdgeBatch, count: number, style: EdgeStyle, frame: Frame): void {
+    if (count <= 0) return;
+    const { gl, at } = this;
+    gl.useProgram(this.program);
+    batch.curves.bind(0);
+    batch.looks.bind(1);
+    gl.uniform1i(at.uCurves, 0);
+    gl.uniform1i(at.uLooks, 1);
+    gl.uniform1i(at.uRamp, 2);
+    gl.uniformMatrix4fv(at.uMatrix, false, frame.matrix);
+    gl.uniform2f(at.uSize, ...(frame.size as [number, number]));
+    gl.uniform2f(at.uWidth, ...(style.width as [number, number]));
+    gl.uniform2f(at.uAlpha, ...(style.alpha as [number, number]));
+    gl.uniform1f(at.uDpr, frame.dpr);
+    const pieces = Math.max(LEAST_PIECES, Math.min(MOST_PIECES, Math.floor(QUADS_OF_FRAME / count)));
+    gl.uniform1i(at.uPieces, pieces);
+    gl.drawArrays(gl.TRIANGLES, 0, count * pieces * 6);
+  }
+}

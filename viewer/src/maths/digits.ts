@@ -1,0 +1,46 @@
+/** Numbers as text, with no more digits than the data carry. */
+
+const NARROW_SPACE = "\u202f";
+
+/** A whole number with thousands apart. */
+export function count(value: number): string {
+  return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, NARROW_SPACE);
+}
+
+/** A share as percent: three digits at most. */
+export function percent(share: number): string {
+  if (!Number.isFinite(share)) return "not captured";
+  const value = share * 100;
+  const digits = value >= 99.95 || value === 0 ? 0 : value >= 10 ? (value > 99 ? 1 : 0) : value >= 1 ? 1 : 2;
+  return `${value.toFixed(digits)}${NARROW_SPACE}%`;
+}
+
+/**
+ * A measured number with four significant digits, fewer where `error` (absolute) leaves fewer.
+ *
+ * NaN and Infinity read "not captured".
+ */
+export function quantity(value: number, error = 0): string {
+  if (!Number.isFinite(value)) return "not captured";
+  if (value === 0) return "0";
+  const size = Math.floor(Math.log10(Math.abs(value)));
+  let decimals = 3 - size;
+  if (error > 0) decimals = Math.min(decimals, Math.floor(-Math.log10(2 * error)));
+  if (decimals < -2 || size < -5) {
+    const digits = error > 0 ? Math.min(3, Math.max(0, Math.floor(Math.log10(Math.abs(value) / (2 * error))))) : 3;
+    return value.toExponential(digits).replace("e-", "e−").replace(/^-/, "−");
+  }
+  return value.toFixed(Math.max(0, decimals)).replace(/^-/, "−");
+}
+
+/** A signed number with its sign written. */
+export function signed(value: number): string {
+  if (!Number.isFinite(value)) return "not captured";
+  const text = quantity(Math.abs(value));
+  return value < 0 ? `−${text}` : value > 0 ? `+${text}` : text;
+}
+
+/** Error of a weight that was stored as the 16-bit code of its square root. */
+export function codeError(weight: number, code: "f32" | "sqrt_u16"): number {
+  return code === "f32" ? 0 : Math.sqrt(Math.max(weight, 1e-9)) / 65535;
+}

@@ -1,0 +1,57 @@
+/** What the person chose to see: the input of everything that is drawn. */
+
+export type ViewName = "3d" | "front" | "layer";
+export type LayoutName = "ring" | "line" | "grid";
+export type ScaleName = "rank" | "minmax" | "lift" | "log" | "contribution";
+export type PruneName = "layer" | "row" | "strength";
+export type Direction = "sum" | "forward";
+
+export interface Choice {
+  view: ViewName;
+  layout: LayoutName;
+  scale: ScaleName;
+  prune: PruneName;
+  direction: Direction;
+  heads: "each" | "mean";
+  layer: number; // index of the call that the Layer view shows
+  layersOff: ReadonlySet<number>; // indices of calls that are not drawn
+  chosenHeads: ReadonlySet<number>; // have a hue
+  onlyChosen: boolean; // other heads are not drawn
+  solo: { call: number; head: number } | null; // one head of one call alone
+  attention: boolean; // edges within planes, and across sides
+  values: boolean; // edges from plane to plane
+  residual: boolean;
+  classes: boolean;
+}
+
+// Hues that stay apart for colour-blind readers.
+export const MOST_HUES = 8;
+
+export function defaultChoice(heads: number, layout: LayoutName): Choice {
+  const few = heads <= MOST_HUES;
+  return {
+    view: "3d", layout, scale: "rank", prune: "layer", direction: "sum", heads: "each", layer: 0,
+    layersOff: new Set(),
+    chosenHeads: new Set(few ? Array.from({ length: heads }, (_, head) => head) : []),
+    onlyChosen: few,
+    solo: null, attention: true, values: false, residual: true, classes: true,
+  };
+}
+
+/** Heads of a call that are drawn. */
+export function drawnHeads(choice: Choice, call: number, heads: number): number[] {
+  if (choice.solo) return choice.solo.call === call && choice.solo.head < heads ? [choice.solo.head] : [];
+  if (choice.layersOff.has(call)) return [];
+  const all = Array.from({ length: heads }, (_, head) => head);
+  if (!choice.onlyChosen || choice.chosenHeads.size === 0) return all;
+  return all.filter((head) => choice.chosenHeads.has(head));
+}
+
+/** Which of the eight hues a head has; -1: none, drawn in the one neutral hue. */
+export function hueOfHead(choice: Choice, head: number, heads: number): number {
+  if (head < 0) return -1;
+  if (heads <= MOST_HUES) return head;
+  if (choice.solo && choice.solo.head === head && !choice.chosenHeads.has(head)) return 0;
+  const place = [...choice.chosenHeads].indexOf(head);
+  return place >= 0 && place < MOST_HUES ? place : -1;
+}

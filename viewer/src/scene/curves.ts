@@ -1,0 +1,101 @@
+/** Curves of edges: four control points each, for the renderer and for picking alike. */
+
+import { ATTENTION, CROSS, RESIDUAL, VALUE, type Edges } from "./edges";
+import type { LayoutName } from "./choice";
+import type { Places } from "./layout";
+import { nameNode, type NodeIndex } from "./nodes";
+
+export const FLOATS_PER_CURVE = 16; // four control points: x, y, z and one free number
+
+export interface Lanes {
+  readonly layout: LayoutName;
+  readonly isStack: boolean; // 3D: planes stand upright across x
+  readonly heads: number; // lanes side by side
+}
+
+/** Control points of the first `count` edges; edges whose ends are not drawn get NaN. */
+export function buildCurves(edges: Edges, count: number, index: NodeIndex, places: Places, lanes: Lanes): Float32Array {
+  const out = new Float32Array(count * FLOATS_PER_CURVE);
+  const centres = new Map(places.planes.map((plane) => [`${plane.side} ${plane.plane}`, plane.centre]));
+  const at = (node: number): [number, number, number] => [
+    places.positions[3 * node]!, places.positions[3 * node + 1]!, places.positions[3 * node + 2]!,
+  ];
+  for (let n = 0; n < count; n++) {
+    const [start, end] = [at(edges.from[n]!), at(edges.to[n]!)];
+    const lane = laneOf(edges.head[n]!, lanes.heads);
+    let inner: [number[], number[]];
+    if (edges.kind[n] === ATTENTION) {
+      const name = nameNode(index, edges.from[n]!);
+      const centre = name.kind === "token" ? centres.get(`${name.side} ${name.plane}`) : undefined;
+      inner = withinPlane(start, end, centre ?? [0, 0, 0], lane, lanes);
+    } else {
+      const isFan = edges.kind[n] === VALUE || edges.kind[n] === CROSS;
+      inner = betweenPlanes(start, end, isFan ? lane * places.spacing * 0.8 : 0, edges.kind[n] === RESIDUAL);
+    }
+    const points = [start, inner[0], inner[1], end];
+    for (let p = 0; p < 4; p++) for (let axis = 0; axis < 3; axis++) {
+      out[n * FLOATS_PER_CURVE + 4 * p + axis] = points[p]![axis]!;
+    }
+  }
+  return out;
+}
+
+/** Place of a head among its fellows, -0.5 to 0.5. */
+function laneOf(head: number, heads: number): number {
+  return head < 0 || heads < 2 ? 0 : (head % heads) / (heads - 1) - 0.5;
+}
+
+/** Ribbon that leaves and arrives level. */
+function betweenPlanes(start: number[], end: number[], lift: number, isStraight: boolean): [number[], number[]] {
+  const dx = (end[0]! - start[0]!) * (isStraight ? 1 / 3 : 0.5);
+  return [
+    [start[0]! + dx, start[1]! + lift, start[2]!],
+    [end[0]! - dx, end[1]! + lift, end[2]!],
+  ];
+}
+
+/** Arc within a plane: bends towards the centre (ring), sideways (line) or a little (grid). */
+function withinPlane(
+  start: number[], end: number[], centre: readonly number[], lane: number, lanes: Lanes,
+): [number[], number[]] {
+  // In-plane axes: across (z in the stack, x from above) and up (y).
+  const across = lanes.isStack ? 2 : 0;
+  const [dx, dy] = [end[across]! - start[across]!, end[1]! - start[1]!];
+  const chord = Math.hypot(dx, dy);
+  const [ox, oy] = [start[across]! - centre[across]!, start[1]! - centre[1]!];
+  if (chord < 1e-6) return loop(start, ox, oy, across, lane, lanes.layout);
+  const middle = [(start[across]! + end[across]!) / 2, (start[1]! + end[1]!) / 2];
+  // Across the chord, always to the same side of an undirected pair.
+  const flip = dy < 0 || (dy === 0 && dx < 0) ? -1 : 1;
+  const [px, py] = [(-dy / chord) * flip, (dx / chord) * flip];
+  let bend = lane * chord * 0.4;
+  if (lanes.layout === "line") bend += chord * 0.5;
+  if (lanes.layout === "grid") bend += chord * 0.12;
+  let [qx, qy] = [middle[0]! + px * bend, middle[1]! + py * bend];
+  if (lanes.layout === "ring") {
+    const pull = 0.55 * Math.sqrt(Math.min(1, chord / 2));
+    qx += (centre[across]! - middle[0]!) * pull;
+    qy += (centre[1]! - middle[1]!) * pull;
+  }
+  const toward = (from: number[]): number[] => {
+    const point = [from[0]!, from[1]! + ((qy - from[1]!) * 2) / 3, from[2]!];
+    point[across] = from[across]! + ((qx - from[across]!) * 2) / 3;
+    return point;
+  };
+  return [toward(start), toward(end)];
+}
+
+/** A petal that points away from the centre: a token's attention to itself. */
+function loop(
+  at: number[], ox: number, oy: number, across: number, lane: number, layout: LayoutName,
+): [number[], number[]] {
+  const far = Math.hypot(ox, oy);
+  const [ux, uy] = layout !== "ring" || far < 1e-6 ? [0.7, 0.7] : [ox / far, oy / far];
+  const size = 0.13 + 0.08 * (lane + 0.5);
+  const petal = (turn: number): number[] => {
+    const point = [at[0]!, at[1]! + size * (uy + 0.55 * turn * ux), at[2]!];
+    point[across] = at[across]! + size * (ux - 0.55 * turn * uy);
+    return point;
+  };
+  return [petal(1), petal(-1)];
+}

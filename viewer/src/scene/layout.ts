@@ -1,0 +1,193 @@
+/** Where nodes stand. Every layout is a plain function of the scene and the choice. */
+
+import type { SceneData, SideData } from "../wire/scene";
+import type { Choice, LayoutName } from "./choice";
+import { nodeOf, type NodeIndex } from "./nodes";
+
+export interface Places {
+  readonly positions: Float32Array; // (node, 3); NaN: not drawn
+  readonly planes: readonly PlanePlace[];
+  readonly axes: readonly [Triple, Triple]; // across and up in every plane
+  readonly spacing: number; // between neighbouring tokens, in units
+  readonly gap: number; // between planes
+}
+
+export type Triple = readonly [number, number, number];
+
+export interface PlanePlace {
+  readonly side: number;
+  readonly plane: number;
+  readonly centre: Triple;
+  readonly half: readonly [number, number]; // half width across, half height
+  readonly shape: "disc" | "sheet" | "column";
+}
+
+// Space between the towers of two sides, where a plane is 2 high.
+const TOWER_GAP = 0.5;
+// Columns between the last plane of one side and the first of the next.
+const SIDE_STEP = 1.1;
+
+/** Tokens of a side that are not padding. */
+function realTokens(side: SideData): number[] {
+  return side.tokens.map((_, token) => token).filter((token) => !side.padded[token]);
+}
+
+type Place = readonly [number, number];
+
+/** Tokens on a circle of radius 1, the first at the top, clockwise. */
+export function ringPlaces(count: number): Place[] {
+  return Array.from({ length: count }, (_, n) => {
+    const angle = (2 * Math.PI * n) / Math.max(count, 1);
+    return [Math.sin(angle), Math.cos(angle)] as const;
+  });
+}
+
+/** Tokens in an upright line from 1 down to -1. */
+export function linePlaces(count: number): Place[] {
+  return Array.from({ length: count }, (_, n) => [0, count > 1 ? 1 - (2 * n) / (count - 1) : 0] as const);
+}
+
+/** Patches in the rows and columns of their image, tokens without a patch in rows above them. */
+export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[]): Place[] {
+  let columns = Math.max(1, Math.ceil(Math.sqrt(real.length)));
+  let rows = Math.ceil(real.length / columns);
+  let place: readonly number[] = real.map((_, n) => n);
+  if (side.grid) {
+    [rows, columns] = side.grid;
+    const outside = side.tokens.length - rows * columns;
+    place = real.map((token) => token - outside);
+  }
+  const least = Math.min(0, ...place);
+  const above = Math.ceil(-least / columns);
+  const step = 2 / Math.max(rows + above - 1, columns - 1, 1);
+  return place.map((at) => {
+    const isOutside = at < 0;
+    const column = (isOutside ? at - least : at) % columns;
+    const row = isOutside ? Math.floor((at - least) / columns) - above : Math.floor(at / columns);
+    return [(column - (columns - 1) / 2) * step, ((rows - above - 1) / 2 - row) * step] as const;
+  });
+}
+
+export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[] } {
+  const real = realTokens(side);
+  const places =
+    name === "ring" ? ringPlaces(real.length) : name === "line" ? linePlaces(real.length) : gridPlaces(side, real);
+  return { real, places };
+}
+
+const SHAPES = { ring: "disc", line: "column", grid: "sheet" } as const;
+
+/** Column at which each side starts: sides follow each other from left to right. */
+function sideColumns(scene: SceneData): number[] {
+  let at = 0;
+  return scene.sides.map((side) => {
+    const start = at;
+    at += side.planes - 1 + SIDE_STEP;
+    return start;
+  });
+}
+
+/** Place all nodes; `aspect` is width / height of the free canvas. */
+export function placeNodes(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
+  if (choice.view === "front") return placeFront(scene, index, aspect);
+  if (choice.view === "layer") return placeLayer(scene, index, choice, aspect);
+  return placeStack(scene, index, choice, aspect);
+}
+
+function spacingOf(places: readonly Place[]): number {
+  const [a, b] = places;
+  return a && b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : 0.5;
+}
+
+function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
+  const positions = new Float32Array(index.count * 3).fill(Number.NaN);
+  const columns = sideColumns(scene);
+  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1 : 0);
+  // Wide canvases part the planes further; never so near that one hides the next.
+  const gap = Math.min(1.6, Math.max(0.5, (2.1 * aspect - 0.4) / Math.max(last, 1)));
+  const planes: PlanePlace[] = [];
+  let spacing = Infinity;
+  const baseOf = (side: number) => ((scene.sides.length - 1) / 2 - side) * (2 + TOWER_GAP);
+  scene.sides.forEach((side, s) => {
+    const { real, places } = planePlaces(choice.layout, side);
+    spacing = Math.min(spacing, spacingOf(places));
+    for (let plane = 0; plane < side.planes; plane++) {
+      const x = (columns[s]! + plane) * gap;
+      real.forEach((token, n) => {
+        const [across, up] = places[n]!;
+        positions.set([x, up + baseOf(s), -across], 3 * nodeOf(index, s, plane, token));
+      });
+      planes.push({ side: s, plane, centre: [x, baseOf(s), 0], half: halfOf(places), shape: SHAPES[choice.layout] });
+    }
+  });
+  const answering = scene.outputs?.side ?? 0;
+  const reach = Math.min(0.9, 0.3 * (index.answers - 1));
+  for (let answer = 0; answer < index.answers; answer++) {
+    const up = index.answers > 1 ? reach - (2 * reach * answer) / (index.answers - 1) : 0;
+    const x = (columns[answering]! + scene.sides[answering]!.planes) * gap;
+    positions.set([x, up + baseOf(answering), 0], 3 * (index.firstAnswer + answer));
+  }
+  return { positions, planes, axes: [[0, 0, -1], [0, 1, 0]], spacing, gap };
+}
+
+function halfOf(places: readonly Place[]): [number, number] {
+  const spread = (axis: 0 | 1) => Math.max(0.05, ...places.map((place) => Math.abs(place[axis])));
+  return [spread(0), spread(1)];
+}
+
+/** Planes as columns from left to right, tokens from top to bottom. */
+function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places {
+  const positions = new Float32Array(index.count * 3).fill(Number.NaN);
+  const columns = sideColumns(scene);
+  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.15 : 0);
+  const gap = (2 * aspect) / Math.max(last, 1);
+  const planes: PlanePlace[] = [];
+  let spacing = Infinity;
+  scene.sides.forEach((side, s) => {
+    const real = realTokens(side);
+    const places = linePlaces(real.length);
+    spacing = Math.min(spacing, spacingOf(places));
+    for (let plane = 0; plane < side.planes; plane++) {
+      const x = (columns[s]! + plane) * gap;
+      real.forEach((token, n) => positions.set([x, places[n]![1], 0], 3 * nodeOf(index, s, plane, token)));
+      planes.push({ side: s, plane, centre: [x, 0, 0], half: [0.02, 1], shape: "column" });
+    }
+  });
+  const answering = scene.outputs?.side ?? 0;
+  for (let answer = 0; answer < index.answers; answer++) {
+    const reach = Math.min(0.75, 0.3 * (index.answers - 1));
+    const up = index.answers > 1 ? reach - (2 * reach * answer) / (index.answers - 1) : 0;
+    const x = (columns[answering]! + scene.sides[answering]!.planes + 0.15) * gap;
+    positions.set([x, up, 0], 3 * (index.firstAnswer + answer));
+  }
+  return { positions, planes, axes: [[1, 0, 0], [0, 1, 0]], spacing, gap };
+}
+
+/** The one plane in which a call acts, from above; for a cross call the two sides as two columns. */
+function placeLayer(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
+  const positions = new Float32Array(index.count * 3).fill(Number.NaN);
+  const planes: PlanePlace[] = [];
+  const axes: Places["axes"] = [[1, 0, 0], [0, 1, 0]];
+  const call = scene.calls[choice.layer];
+  if (!call) return { positions, planes, axes, spacing: 0.1, gap: 1 };
+  const put = (s: number, plane: number, x: number, layout: LayoutName, stretch: number) => {
+    const { real, places } = planePlaces(layout, scene.sides[s]!);
+    const shape = SHAPES[layout];
+    const [w, h] = halfOf(places);
+    real.forEach((token, n) => {
+      const [across, up] = places[n]!;
+      positions.set([x + across * stretch, up, 0], 3 * nodeOf(index, s, plane, token));
+    });
+    planes.push({ side: s, plane, centre: [x, 0, 0], half: [w * stretch, h], shape });
+    return spacingOf(places);
+  };
+  if (call.querySide === call.keySide) {
+    const stretch = choice.layout === "ring" ? Math.min(1.35, Math.max(1, aspect * 0.85)) : 1;
+    const spacing = put(call.querySide, call.plane, 0, choice.layout, stretch);
+    return { positions, planes, axes, spacing, gap: 1 };
+  }
+  const reach = Math.min(1.2, 0.7 * aspect);
+  const keys = put(call.keySide, scene.sides[call.keySide]!.planes - 1, -reach, "line", 1);
+  const queries = put(call.querySide, call.plane + 1, reach, "line", 1);
+  return { positions, planes, axes, spacing: Math.min(keys, queries), gap: 2 * reach };
+}

@@ -1,0 +1,178 @@
+/** The story of one token across all layers: whom it attends to, who attends to it, what it is made of. */
+
+import type { CallData, SceneData } from "../wire/scene";
+import { drawnHeads, type Choice } from "./choice";
+import { ANSWER, ATTENTION, type Edges } from "./edges";
+import { nodeOf, type NodeIndex } from "./nodes";
+import { queryShift, rowWidth } from "./rows";
+
+// Edges of a story: a token's strongest in each layer and direction, up to this share of what it has there.
+const STORY_SHARE = 0.8;
+const STORY_EDGES = 10;
+
+export interface Partner {
+  readonly token: number;
+  readonly weight: number; // mean over the drawn heads
+}
+
+export interface StoryLayer {
+  readonly call: number;
+  readonly attendsTo: readonly Partner[]; // falling; empty if the token is no query here
+  readonly attendedBy: readonly Partner[];
+  readonly ofKeys: number; // side of the partners in attendsTo
+  readonly ofQueries: number;
+  readonly residualShare: number; // residual / (residual + attention); NaN: not captured
+  readonly feedForwardShare: number; // feed-forward / (stream + feed-forward)
+  readonly received: number; // sum of the weights on this token; a token attends 1 in all
+}
+
+const MOST_PARTNERS = 4;
+
+function strongest(values: Float64Array): Partner[] {
+  const found: Partner[] = [];
+  values.forEach((weight, token) => {
+    if (weight > 0 && (found.length < MOST_PARTNERS || weight > found.at(-1)!.weight)) {
+      found.push({ token, weight });
+      found.sort((a, b) => b.weight - a.weight);
+      found.length = Math.min(found.length, MOST_PARTNERS);
+    }
+  });
+  return found;
+}
+
+/** Mean row of a token as query, over some heads. */
+function meanRow(call: CallData, heads: readonly number[], query: number): Float64Array {
+  const row = new Float64Array(call.keys);
+  const width = rowWidth(call);
+  for (const head of heads) {
+    const at = (head * call.queries + query) * width;
+    for (let n = 0; n < width; n++) {
+      const key = call.key ? call.key[at + n]! : n;
+      if (key >= 0) row[key]! += call.weight[at + n]! / heads.length;
+    }
+  }
+  return row;
+}
+
+/** Mean column of a token as key, over some heads. */
+function meanColumn(call: CallData, heads: readonly number[], key: number): Float64Array {
+  const column = new Float64Array(call.queries);
+  const width = rowWidth(call);
+  for (const head of heads) {
+    for (let query = 0; query < call.queries; query++) {
+      const at = (head * call.queries + query) * width;
+      if (!call.key) column[query]! += call.weight[at + key]! / heads.length;
+      else for (let n = at; n < at + width; n++) {
+        if (call.key[n] === key) column[query]! += call.weight[n]! / heads.length;
+      }
+    }
+  }
+  return column;
+}
+
+/** What happens to a token in each layer, over the drawn heads (all heads where none is drawn). */
+export function tellStory(scene: SceneData, choice: Choice, side: number, token: number): StoryLayer[] {
+  const layers: StoryLayer[] = [];
+  for (const call of scene.calls) {
+    if (call.querySide !== side && call.keySide !== side) continue;
+    const drawn = drawnHeads(choice, call.number, call.heads);
+    const heads = drawn.length ? drawn : Array.from({ length: call.heads }, (_, head) => head);
+    const shift = queryShift(call, scene.sides[call.querySide]!.tokens.length);
+    const query = token - shift;
+    const isQuery = call.querySide === side && query >= 0;
+    const column = call.keySide === side && token < call.keys ? meanColumn(call, heads, token) : new Float64Array(0);
+    const [own, added] = isQuery ? [call.flow[query]!, call.flow[call.queries + query]!] : [NaN, NaN];
+    const [stream, forward] = isQuery
+      ? [call.flow[2 * call.queries + query]!, call.flow[3 * call.queries + query]!]
+      : [NaN, NaN];
+    layers.push({
+      call: call.number,
+      attendsTo: isQuery ? strongest(meanRow(call, heads, query)) : [],
+      attendedBy: strongest(column).map((partner) => ({ ...partner, token: partner.token + shift })),
+      ofKeys: call.keySide,
+      ofQueries: call.querySide,
+      residualShare: own / (own + added),
+      feedForwardShare: forward / (stream + forward),
+      received: column.reduce((sum, weight) => sum + weight, 0),
+    });
+  }
+  return layers;
+}
+
+/** Tell whether an edge touches a token in any plane. */
+function touches(scene: SceneData, edges: Edges, n: number, side: number, token: number): boolean {
+  if (edges.kind[n] === ANSWER) return scene.outputs?.side === side && edges.key[n] === token;
+  const call = scene.calls[edges.call[n]!]!;
+  return (
+    (call.querySide === side && edges.query[n] === token) || (call.keySide === side && edges.key[n] === token)
+  );
+}
+
+/** The edges of a token's story, strongest first in each layer; `edges` are in order of measure. */
+export function storyEdges(scene: SceneData, edges: Edges, fixed: Edges, side: number, token: number): Edges {
+  const groups = new Map<string, number[]>();
+  for (let n = 0; n < edges.length; n++) {
+    if (!touches(scene, edges, n, side, token)) continue;
+    const isQuery = edges.query[n] === token && scene.calls[edges.call[n]!]!.querySide === side;
+    const name = `${edges.call[n]!} ${edges.kind[n]!} ${edges.kind[n] === ATTENTION ? "" : isQuery}`;
+    const group = groups.get(name);
+    if (group) group.push(n);
+    else groups.set(name, [n]);
+  }
+  const chosen: number[] = [];
+  for (const group of groups.values()) {
+    group.sort((a, b) => edges.measure(b) - edges.measure(a));
+    const total = group.reduce((sum, n) => sum + edges.measure(n), 0);
+    let sum = 0;
+    for (const n of group.slice(0, STORY_EDGES)) {
+      if (sum >= STORY_SHARE * total && total > 0) break;
+      chosen.push(n);
+      sum += edges.measure(n);
+    }
+  }
+  const own: number[] = [];
+  for (let n = 0; n < fixed.length; n++) if (touches(scene, fixed, n, side, token)) own.push(n);
+  const story = edges.select(chosen.sort((a, b) => edges.measure(b) - edges.measure(a)));
+  const rest = fixed.select(own);
+  for (let n = 0; n < rest.length; n++) story.add(rest.at(n));
+  return story;
+}
+
+/** Attention that each node receives over the drawn heads, and each token over all layers: 1 = an even share. */
+export function receivedAttention(
+  scene: SceneData, index: NodeIndex, choice: Choice,
+): { nodes: Float32Array; tokens: Float32Array[] } {
+  const nodes = new Float32Array(index.count).fill(Number.NaN);
+  const tokens = scene.sides.map((side) => new Float32Array(side.tokens.length));
+  const layers = scene.sides.map(() => 0);
+  for (const call of scene.calls) {
+    const heads = drawnHeads(choice, call.number, call.heads);
+    if (heads.length === 0) continue;
+    const column = new Float64Array(call.keys);
+    const width = rowWidth(call);
+    let rows = 0;
+    for (const head of heads) {
+      for (let query = 0; query < call.queries; query++) {
+        if (call.visible[head * call.queries + query]! <= 0) continue;
+        rows++;
+        const at = (head * call.queries + query) * width;
+        for (let n = 0; n < width; n++) {
+          const key = call.key ? call.key[at + n]! : n;
+          if (key >= 0) column[key]! += call.weight[at + n]!;
+        }
+      }
+    }
+    const real = scene.sides[call.keySide]!.padded.reduce((sum, padded) => sum + 1 - padded, 0);
+    const plane = call.kind === "self" ? call.plane : scene.sides[call.keySide]!.planes - 1;
+    layers[call.keySide]!++;
+    for (let key = 0; key < call.keys; key++) {
+      const share = rows ? (column[key]! / rows) * real : 0;
+      const node = nodeOf(index, call.keySide, plane, key);
+      nodes[node] = Number.isNaN(nodes[node]!) ? share : nodes[node]! + share;
+      tokens[call.keySide]![key]! += share;
+    }
+  }
+  tokens.forEach((shares, side) => shares.forEach((sum, token) => (shares[token] = layers[side] ? sum / layers[side] : 0)));
+  return { nodes, tokens };
+}
+

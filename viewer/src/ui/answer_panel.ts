@@ -1,0 +1,73 @@
+/** The panel while nothing is selected: the model's answer, and what to know about the data. */
+
+import { percent, quantity } from "../maths/digits";
+import type { OutputsData } from "../wire/outputs";
+import { bar, bars } from "./bars";
+import { labelOf, make, tokenText } from "./element";
+import type { Model } from "./model";
+
+// Answers that are listed; a language model gives more than anybody reads.
+const MOST_LISTED = 20;
+
+export function answerPanel(model: Model): HTMLElement {
+  const { scene } = model;
+  const panel = make("div");
+  if (scene.outputs) panel.append(...answer(scene.outputs));
+  panel.append(
+    make("h2", { text: "What is drawn" }),
+    make("p", { class: "note", text: describeView(model) }),
+  );
+  const notes = [...scene.warnings];
+  if (notes.length) {
+    const list = make("ul", { class: "warnings" });
+    for (const note of notes) list.append(make("li", { text: note }));
+    panel.append(make("h2", { text: "Notes on the data" }), list);
+  }
+  panel.append(
+    make("h2", { text: "Keys" }),
+    make("p", {
+      class: "note", attributes: { id: "keys" },
+      text: "Drag turns, wheel or + − zooms, Shift-drag moves, Home fits. 1 2 3 choose the view, , . step through " +
+        "tokens, Page Up and Down through layers, [ ] through pictures, / finds a token, Esc goes back.",
+    }),
+  );
+  return panel;
+}
+
+function answer(outputs: OutputsData): HTMLElement[] {
+  const isNext = outputs.kind === "next tokens";
+  const rows = outputs.names.slice(0, MOST_LISTED).map((name, n) => {
+    const share = outputs.probabilities[n]!;
+    const isTrue = outputs.truth !== null && name === outputs.truth;
+    const label = make("span", {}, tokenText(labelOf(name, 24)), isTrue ? " ✓" : "");
+    return {
+      name: label,
+      bar: bar(share, n === 0 ? "var(--accent)" : "var(--soft)"),
+      value: percent(share),
+      title: `${name.slice(0, 300)}: score ${quantity(outputs.scores[n]!)}${isTrue ? ", the truth" : ""}`,
+    };
+  });
+  const parts = [make("h2", { text: isNext ? "Next token" : "Answer" }), bars(rows)];
+  if (outputs.truth !== null) {
+    const isRight = outputs.names[0] === outputs.truth;
+    parts.push(make("p", {}, make("b", { text: isRight ? "right" : "wrong" }), ", the truth is ", tokenText(labelOf(outputs.truth, 40))));
+  }
+  const method: Record<string, string> = {
+    exact: "Contributions to the scores are exact: the head is linear over the last states.",
+    "gradient x activation": "Contributions to the scores are gradient x activation: an approximation.",
+  };
+  parts.push(make("p", { class: "note", text: method[outputs.method] ?? "What each token adds to the scores is not known for this model." }));
+  return parts;
+}
+
+function describeView(model: Model): string {
+  const { view, values } = model.choice;
+  const token = "Click a token for its whole story, an edge for its numbers.";
+  if (view === "front") {
+    return `Layers from left to right, tokens from top to bottom. A ribbon is what a token's value carries into another token, wider where it carries more. ${token}`;
+  }
+  if (view === "layer") {
+    return `${model.layerName(model.choice.layer)} from above: an edge joins a token and the one it attends to. L-buttons and Page Up, Page Down change the layer. ${token}`;
+  }
+  return `Every layer is a plane of tokens, in order from left to right; edges within a plane are attention${values ? ", ribbons between planes what the values carry" : ""}. ${token}`;
+}

@@ -1,0 +1,59 @@
+/** Elements without markup: every text is set as text. */
+
+type Child = Node | string | null | undefined | false;
+
+export interface Settings {
+  class?: string;
+  text?: string;
+  title?: string;
+  attributes?: Record<string, string>;
+  style?: Record<string, string>;
+  on?: Partial<{ [Name in keyof HTMLElementEventMap]: (event: HTMLElementEventMap[Name]) => void }>;
+}
+
+/** Make an element. Styles are set one by one through CSSOM, which a strict policy allows. */
+export function make<Tag extends keyof HTMLElementTagNameMap>(
+  tag: Tag, settings: Settings = {}, ...children: Child[]
+): HTMLElementTagNameMap[Tag] {
+  const element = document.createElement(tag);
+  if (settings.class) element.className = settings.class;
+  if (settings.text !== undefined) element.textContent = settings.text;
+  if (settings.title) element.title = settings.title;
+  for (const [name, value] of Object.entries(settings.attributes ?? {})) element.setAttribute(name, value);
+  for (const [name, value] of Object.entries(settings.style ?? {})) element.style.setProperty(name, value);
+  for (const [name, listener] of Object.entries(settings.on ?? {})) {
+    element.addEventListener(name, listener as EventListener);
+  }
+  element.append(...children.filter((child): child is Node | string => !!child));
+  return element;
+}
+
+/** A real button. */
+export function button(settings: Settings & { label?: string }, ...children: Child[]): HTMLButtonElement {
+  const element = make("button", settings, ...children);
+  element.type = "button";
+  if (settings.label) element.setAttribute("aria-label", settings.label);
+  return element;
+}
+
+/** Texts from models: direction by their own letters, never mixed into what stands around them. */
+export function tokenText(text: string, className = "token"): HTMLElement {
+  return make("bdi", { class: className, text, attributes: { dir: "auto" } });
+}
+
+// Letters of a token that a label shows; the panel shows more.
+export const LABEL_LETTERS = 16;
+export const PANEL_LETTERS = 300;
+
+const segmenter = typeof Intl !== "undefined" && "Segmenter" in Intl ? new Intl.Segmenter() : null;
+
+/** A token as a label: cut with an ellipsis, invisible characters made visible. */
+export function labelOf(token: string, letters = LABEL_LETTERS): string {
+  if (token === "") return "(empty)";
+  const start = token.slice(0, letters * 12); // a letter of several code points still fits
+  const shown = start.replace(/[\n\r]/g, "⏎").replace(/\t/g, "⇥").replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, "·");
+  if (shown.trim() === "") return "␠".repeat(Math.min([...shown].length, 4));
+  const parts = segmenter ? Array.from(segmenter.segment(shown), (part) => part.segment) : Array.from(shown);
+  if (parts.length <= letters && start.length === token.length) return shown;
+  return `${parts.slice(0, letters - 1).join("")}…`;
+}

@@ -1,0 +1,86 @@
+/** The keyboard does everything that the mouse does. */
+
+import type { Model } from "./model";
+import type { Stage } from "./stage";
+
+const TURN_PX = 24;
+const ZOOM_STEP = 1.2;
+
+export interface KeyActions {
+  search(): void;
+  frame(step: number): void;
+}
+
+/** Act on a key; returns whether it meant something here. */
+export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actions: KeyActions): boolean {
+  if (event.ctrlKey || event.metaKey || event.altKey) return false;
+  const isOnGraph = stage.element.contains(event.composedPath()[0] as Node);
+  const isTyping = event.composedPath()[0] instanceof HTMLInputElement;
+  if (isTyping) return false;
+  switch (event.key) {
+    case "/":
+      actions.search();
+      return true;
+    case "Escape":
+      if (model.selection) model.select(null);
+      else if (model.choice.solo) model.choose({ solo: null });
+      else return false;
+      return true;
+    case "1":
+    case "2":
+    case "3":
+      model.choose({ view: (["3d", "front", "layer"] as const)[Number(event.key) - 1]! });
+      return true;
+    case "[":
+    case "]":
+      actions.frame(event.key === "]" ? 1 : -1);
+      return true;
+    case ",":
+    case ".":
+      stepToken(model, event.key === "." ? 1 : -1);
+      return true;
+  }
+  return isOnGraph && moveGraph(event, model, stage);
+}
+
+function moveGraph(event: KeyboardEvent, model: Model, stage: Stage): boolean {
+  const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  if (arrow) {
+    const [dx, dy] = [arrow[0]! * TURN_PX, arrow[1]! * TURN_PX];
+    if (model.choice.view === "3d" && !event.shiftKey) stage.turn(dx, dy);
+    else stage.shift(-dx, -dy);
+    return true;
+  }
+  switch (event.key) {
+    case "+":
+    case "=":
+      stage.zoom(ZOOM_STEP);
+      return true;
+    case "-":
+    case "_":
+      stage.zoom(1 / ZOOM_STEP);
+      return true;
+    case "Home":
+    case "0":
+      stage.fit(true);
+      return true;
+    case "PageUp":
+    case "PageDown": {
+      const layer = model.choice.layer + (event.key === "PageDown" ? 1 : -1);
+      if (layer >= 0 && layer < model.scene.calls.length) model.choose({ layer, solo: null });
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Select the next real token. */
+function stepToken(model: Model, step: number): void {
+  const all = model.scene.sides.flatMap((side, s) =>
+    side.tokens.map((_, token) => ({ side: s, token })).filter(({ token }) => !side.padded[token]));
+  if (!all.length) return;
+  const now = model.selection;
+  const at = now?.kind === "token" ? all.findIndex((one) => one.side === now.side && one.token === now.token) : step > 0 ? -1 : 0;
+  const next = all[(at + step + all.length) % all.length]!;
+  model.select({ kind: "token", ...next, plane: 0 });
+}

@@ -1,0 +1,192 @@
+/** State of one viewer: the data, the choices, and what follows from them. No element is touched here. */
+
+import { buildGraph, type Graph } from "../scene/build";
+import { defaultChoice, type Choice, type LayoutName, type PruneName } from "../scene/choice";
+import type { Edge } from "../scene/edges";
+import { indexNodes, type NodeIndex } from "../scene/nodes";
+import { orderEdges, prefixBelow, type Order } from "../scene/prune";
+import { receivedAttention } from "../scene/story";
+import { gunzip } from "../wire/inflate";
+import type { Page } from "../wire/page";
+import { readScene, type SceneData } from "../wire/scene";
+
+export type Selection = { kind: "token"; side: number; token: number; plane: number } | { kind: "edge"; edge: Edge };
+
+/** What changed: each also means all that stand after it. */
+export type Change = "scene" | "graph" | "threshold" | "selection";
+
+// A picture's data unpacked; a tab holds a few of them.
+const LONGEST_SCENE = 600 * 1024 * 1024;
+// Decoded frames that are kept for going back and forth.
+const KEPT_FRAMES = 6;
+// Edges of a picture. More cannot be told apart; the count says so.
+export const MOST_DRAWN = 50_000;
+export const MOST_DRAWN_MOVING = 10_000;
+// Edges per token and layer that the default shows.
+const EDGES_PER_TOKEN = 2;
+// Range of the strength threshold: four decades below the largest.
+const STRENGTH_DECADES = 4;
+
+export class Model {
+  scene!: SceneData;
+  index!: NodeIndex;
+  choice!: Choice;
+  graph!: Graph;
+  order!: Order;
+  received!: ReturnType<typeof receivedAttention>;
+  frame = -1;
+  sliders: Record<PruneName, number> = { layer: 0, row: 0.5, strength: 0 }; // 0 to 1
+  selection: Selection | null = null;
+  hover: Selection | null = null;
+  private readonly cache = new Map<number, SceneData>();
+  private readonly listeners = new Set<(change: Change) => void>();
+  private wanted = -1;
+
+  constructor(readonly page: Page) {}
+
+  listen(listener: (change: Change) => void): void {
+    this.listeners.add(listener);
+  }
+
+  private tell(change: Change): void {
+    for (const listener of this.listeners) listener(change);
+  }
+
+  /** Unpack a frame and show it; of several calls the last wins. */
+  async showFrame(number: number): Promise<void> {
+    const entry = this.page.frames[number];
+    if (!entry || number === this.frame) return;
+    this.wanted = number;
+    let scene = this.cache.get(number);
+    if (!scene) {
+      scene = readScene(await gunzip(entry.bytes, LONGEST_SCENE));
+      this.cache.set(number, scene);
+      for (const old of this.cache.keys()) if (this.cache.size > KEPT_FRAMES) this.cache.delete(old);
+    }
+    if (this.wanted !== number) return;
+    this.frame = number;
+    const before = this.scene as SceneData | undefined;
+    this.scene = scene;
+    this.index = indexNodes(scene);
+    if (!before || !isAlike(before, scene)) this.setDefaults();
+    this.hover = null;
+    this.keepSelection();
+    this.rebuild();
+    this.tell("scene");
+  }
+
+  private setDefaults(): void {
+    const heads = Math.max(0, ...this.scene.calls.map((call) => call.heads));
+    const hasPictures = this.scene.sides.some((side) => side.patches !== null || side.grid !== null);
+    const layout: LayoutName = hasPictures ? "grid" : "ring";
+    this.choice = defaultChoice(heads, layout);
+    this.selection = null;
+    this.sliders = { layer: Number.NaN, row: 0.5, strength: Number.NaN };
+  }
+
+  /** A token stays selected in the next frame if it is there; an edge does not, its numbers are others. */
+  private keepSelection(): void {
+    const { selection, scene } = this;
+    if (selection?.kind !== "token") this.selection = null;
+    else {
+      const side = scene.sides[selection.side];
+      const isThere = side && selection.token < side.tokens.length && !side.padded[selection.token];
+      if (!isThere || selection.plane >= side.planes) this.selection = null;
+    }
+  }
+
+  /** Change choices; edges are built and sorted anew. */
+  choose(change: Partial<Choice>): void {
+    this.choice = { ...this.choice, ...change };
+    if (change.view === "layer" || change.layer !== undefined) {
+      this.choice.layer = Math.min(Math.max(this.choice.layer, 0), this.scene.calls.length - 1);
+    }
+    this.hover = null;
+    if (this.selection?.kind === "edge") this.selection = null;
+    this.rebuild();
+    this.tell("graph");
+  }
+
+  private rebuild(): void {
+    this.graph = buildGraph(this.scene, this.index, this.choice);
+    this.order = orderEdges(this.graph, this.choice.prune);
+    this.received = receivedAttention(this.scene, this.index, this.choice);
+    const { sliders } = this;
+    if (Number.isNaN(sliders.layer)) sliders.layer = this.sliderOfLayerLimit(EDGES_PER_TOKEN * this.tokens());
+    if (this.choice.prune === "strength" && Number.isNaN(sliders.strength)) {
+      const groups = new Set(this.order.edges.call.subarray(0, this.order.edges.length)).size;
+      const n = Math.min(this.order.key.length - 1, EDGES_PER_TOKEN * this.tokens() * Math.max(groups, 1));
+      const share = n >= 0 ? Math.max(-this.order.key[n]!, 10 ** -STRENGTH_DECADES) : 0.1;
+      sliders.strength = Math.min(1, Math.max(0, -Math.log10(share) / STRENGTH_DECADES));
+    }
+  }
+
+  /** Real tokens of the longest side. */
+  private tokens(): number {
+    return Math.max(1, ...this.scene.sides.map((side) => side.padded.reduce((sum, padded) => sum + 1 - padded, 0)));
+  }
+
+  private largestLayer(): number {
+    const heads = Math.max(1, ...this.scene.calls.map((call) => call.heads));
+    return Math.max(2, heads * this.tokens() ** 2);
+  }
+
+  private sliderOfLayerLimit(limit: number): number {
+    return Math.min(0.999, Math.log(limit) / Math.log(this.largestLayer()));
+  }
+
+  /** The threshold that the slider means: edges a layer, share of a row, or share of the largest strength. */
+  limit(): number {
+    const { prune } = this.choice;
+    const slider = this.sliders[prune];
+    if (prune === "layer") return slider >= 1 ? Infinity : Math.max(1, Math.round(this.largestLayer() ** slider));
+    if (prune === "row") return slider;
+    return slider >= 1 ? 0 : 10 ** (-STRENGTH_DECADES * slider);
+  }
+
+  setSlider(value: number): void {
+    this.sliders[this.choice.prune] = Math.min(1, Math.max(0, value));
+    this.tell("threshold");
+  }
+
+  /** Edges that pass the threshold: the first so many of the order. */
+  shown(): number {
+    const { order } = this;
+    if (this.sliders[this.choice.prune] >= 1) return order.key.length;
+    const limit = this.limit();
+    // Strength keys are negative shares: an edge as strong as the limit is shown.
+    const below = this.choice.prune === "strength" ? -limit * (1 - 1e-6) : Math.max(limit, 1e-9);
+    return Math.max(order.always, prefixBelow(order, below));
+  }
+
+  select(selection: Selection | null): void {
+    this.selection = selection;
+    this.hover = null;
+    this.tell("selection");
+  }
+
+  preview(hover: Selection | null): void {
+    this.hover = hover;
+    this.tell("selection");
+  }
+
+  /** Name of a call as people say it. */
+  layerName(call: number): string {
+    const found = this.scene.calls[call];
+    if (!found) return "";
+    if (this.scene.sides.length < 2) return `layer ${found.layer}`;
+    const query = this.scene.sides[found.querySide]!.name;
+    return found.kind === "cross"
+      ? `layer ${found.layer}, ${query} to ${this.scene.sides[found.keySide]!.name}`
+      : `layer ${found.layer}, ${query}`;
+  }
+}
+
+/** Tell whether choices made for one scene mean the same in another. */
+function isAlike(a: SceneData, b: SceneData): boolean {
+  return (
+    a.calls.length === b.calls.length &&
+    a.sides.length === b.sides.length &&
+    a.calls.every((call, n) => call.heads === b.calls[n]!.heads && call.kind === b.calls[n]!.kind)
+  );
+}

@@ -1,0 +1,57 @@
+/** Puts a viewer into an element of any page. */
+
+import { FormatFault } from "../wire/fault";
+import { readPage } from "../wire/page";
+import { make } from "./element";
+import { adoptStyle } from "./style";
+import { applyTheme, THEMES } from "./theme";
+import { Viewer, type Hooks } from "./viewer";
+
+export interface Handle {
+  state(): Record<string, unknown>;
+  screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
+  screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
+  destroy(): void;
+}
+
+/** Show a page block in `element`; what is wrong with the data is said there. */
+export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}): Handle {
+  const root = element.shadowRoot ?? element.attachShadow({ mode: "open" });
+  root.replaceChildren();
+  adoptStyle(root);
+  const ready = () => {
+    element.dataset["ready"] = "true";
+    hooks.onReady?.();
+  };
+  delete element.dataset["ready"];
+  let viewer: Viewer;
+  try {
+    viewer = new Viewer(readPage(bytes), { ...hooks, onReady: ready });
+  } catch (fault) {
+    const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
+    showFault(root, text);
+    ready();
+    return { state: () => ({ fault: text }), screenOf: () => null, screenOfEdge: () => null, destroy: () => root.replaceChildren() };
+  }
+  root.append(viewer.element);
+  void viewer.show(0);
+  return {
+    state: () => viewer.state(),
+    screenOf: (node) => viewer.screenOf(node),
+    screenOfEdge: (k) => viewer.screenOfEdge(k),
+    destroy: () => {
+      viewer.destroy();
+      root.replaceChildren();
+      delete element.dataset["ready"];
+    },
+  };
+}
+
+/** A panel in the viewer's place. */
+export function showFault(root: ShadowRoot, text: string): void {
+  const panel = make("div", { class: "viewer" },
+    make("div", { class: "fault", attributes: { role: "alert" } },
+      make("div", {}, make("b", { text: "headscape cannot show this" }), make("p", { text }))));
+  applyTheme(panel, THEMES[matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"]);
+  root.replaceChildren(panel);
+}

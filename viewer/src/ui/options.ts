@@ -1,0 +1,86 @@
+/** Choices of what is drawn and how. */
+
+import type { Choice, Direction, LayoutName, ScaleName } from "../scene/choice";
+import { MOST_HUES } from "../scene/choice";
+import { SCALES } from "../scene/scales";
+import { make } from "./element";
+import type { Model } from "./model";
+import { segments } from "./segments";
+
+type Switch = "attention" | "values" | "residual" | "classes" | "onlyChosen";
+
+export class Options {
+  readonly element: HTMLElement;
+  private readonly scale;
+  private readonly direction;
+  private readonly heads;
+  private readonly layout;
+  private readonly formula = make("p", { class: "formula" });
+  private readonly checks = new Map<Switch, HTMLInputElement>();
+
+  constructor(private readonly model: Model) {
+    this.scale = segments<ScaleName>(
+      (Object.keys(SCALES) as ScaleName[]).map((value) => ({ value, label: value === "contribution" ? "contr." : SCALES[value].label, title: SCALES[value].formula })),
+      (scale) => model.choose({ scale }), "weight scale",
+    );
+    this.direction = segments<Direction>([
+      { value: "sum", label: "A + Aᵀ", title: "Undirected: the weights of both directions, added up" },
+      { value: "forward", label: "query → key", title: "Directed: wide at the token that attends, thin at the one attended to" },
+    ], (direction) => model.choose({ direction }), "direction");
+    this.heads = segments<Choice["heads"]>([
+      { value: "each", label: "each", title: "Every head has its own edges" },
+      { value: "mean", label: "mean", title: "One edge per pair: the mean weight over the chosen heads" },
+    ], (heads) => model.choose({ heads }), "heads");
+    this.layout = segments<LayoutName>([
+      { value: "ring", label: "ring", title: "Tokens on a circle, the first at the top, clockwise" },
+      { value: "line", label: "line", title: "Tokens in a line, the first at the top" },
+      { value: "grid", label: "grid", title: "Patches as in their picture; text in rows" },
+    ], (layout) => model.choose({ layout }), "layout");
+    this.element = make("section", {},
+      make("h2", { text: "Drawing" }),
+      group("strength of an edge", this.scale.element, this.formula),
+      group("direction", this.direction.element),
+      group("heads", this.heads.element),
+      group("layout of a layer", this.layout.element),
+      make("div", { class: "checks" },
+        this.check("attention", "attention", "Edges within a layer's plane"),
+        this.check("values", "values", "What the values carry from plane to plane"),
+        this.check("residual", "residual", "Each token's own state, carried on"),
+        this.check("classes", "answers", "What each token adds to each answer's score"),
+        this.check("onlyChosen", "coloured heads only", "Hide heads that have no colour"),
+      ),
+    );
+  }
+
+  private check(name: Switch, text: string, title: string): HTMLElement {
+    const input = make("input", { attributes: { type: "checkbox" }, on: { change: () => this.model.choose({ [name]: input.checked }) } });
+    this.checks.set(name, input);
+    return make("label", { title }, input, text);
+  }
+
+  refresh(): void {
+    const { choice, scene } = this.model;
+    this.scale.choose(choice.scale);
+    this.direction.choose(choice.direction);
+    this.heads.choose(choice.heads);
+    this.layout.choose(choice.layout);
+    this.formula.textContent = SCALES[choice.scale].formula;
+    const hasValues = scene.calls.some((call) => call.valueNorm);
+    this.scale.enable("contribution", hasValues, hasValues ? SCALES.contribution.formula : "No values were captured: capture with values=True");
+    for (const [name, input] of this.checks) input.checked = choice[name];
+    const hide = (name: Switch, isHidden: boolean) => {
+      this.checks.get(name)!.parentElement!.style.setProperty("display", isHidden ? "none" : "");
+    };
+    const isFront = choice.view === "front";
+    this.checks.get("attention")!.disabled = choice.view !== "3d";
+    this.checks.get("values")!.disabled = choice.view !== "3d";
+    if (isFront) [this.checks.get("attention")!.checked, this.checks.get("values")!.checked] = [false, true];
+    if (choice.view === "layer") [this.checks.get("attention")!.checked, this.checks.get("values")!.checked] = [true, false];
+    hide("onlyChosen", Math.max(0, ...scene.calls.map((call) => call.heads)) <= MOST_HUES);
+    hide("classes", !scene.outputs?.contribution);
+  }
+}
+
+function group(name: string, ...children: HTMLElement[]): HTMLElement {
+  return make("div", { class: "group" }, make("span", { class: "name", text: name }), ...children);
+}

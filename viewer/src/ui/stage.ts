@@ -1,0 +1,406 @@
+/** The graph: canvases, camera, and drawing on demand. */
+
+import { cameraAxes, cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
+import { parseHex } from "../maths/colour";
+import { GlFault } from "../gl/context";
+import type { EdgeStyle } from "../gl/edges/index";
+import { Renderer } from "../gl/renderer";
+import { buildCurves } from "../scene/curves";
+import { Edges } from "../scene/edges";
+import { placeNodes, type Places } from "../scene/layout";
+import { pickEdge, pickNode, projectCurves } from "../scene/pick";
+import { nameNode } from "../scene/nodes";
+import { scaleEdges } from "../scene/scales";
+import { storyEdges } from "../scene/story";
+import { make } from "./element";
+import { drawLabels } from "./labels";
+import { edgeLooks, endsOf, nodeLooks, pictureAtlas } from "./looks";
+import { marginsOf, startView } from "./views";
+import { MOST_DRAWN, MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
+import { rampBytes, type Theme } from "./theme";
+
+// A view change that the eye can follow.
+const TWEEN_MS = 300;
+// Quiet time after which a moving picture is drawn in full, and a dragged threshold re-scales.
+const REST_MS = 140;
+// Edges beyond which a moving picture is drawn at one pixel per CSS pixel.
+const MANY_EDGES = 4000;
+
+export class Stage {
+  readonly element: HTMLElement;
+  readonly canvas: HTMLCanvasElement;
+  private readonly overlay: HTMLCanvasElement;
+  private renderer: Renderer | null = null;
+  private camera: Camera | null = null;
+  private places!: Places;
+  private curves: Float32Array = new Float32Array(0);
+  private marked = new Edges();
+  private markedCurves: Float32Array = new Float32Array(0);
+  private lit: Set<number> | null = null;
+  private screen: Float32Array = new Float32Array(0);
+  private radii: Float32Array = new Float32Array(0);
+  private flat: { marked: Float32Array; main: Float32Array } | null = null;
+  private size: [number, number] = [0, 0];
+  private frameRequest = 0;
+  private rest = 0;
+  private isMoving = false;
+  private hasMoved = false; // the person moved the camera
+  private isLost = false;
+  private isDestroyed = false;
+  onFirstDraw: (() => void) | null = null;
+  onFault: (text: string | null) => void = () => {};
+
+  constructor(readonly model: Model, public theme: Theme) {
+    this.canvas = make("canvas", {
+      class: "graph",
+      attributes: {
+        tabindex: "0", role: "application", "aria-roledescription": "attention graph", "aria-describedby": "keys",
+        "aria-label": "Attention graph",
+      },
+    });
+    this.overlay = make("canvas", { class: "labels", attributes: { "aria-hidden": "true" } });
+    this.element = make("div", { class: "stage" }, this.canvas, this.overlay);
+    this.canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault();
+      this.isLost = true;
+      if (!this.isDestroyed) this.onFault("The graphics context was lost (driver reset, or too many 3D pages). The graph comes back when the browser restores it; the data and your choices are kept.");
+    });
+    this.canvas.addEventListener("webglcontextrestored", () => {
+      this.isLost = false;
+      this.renderer = null;
+      this.onFault(null);
+      this.start();
+    });
+    this.start();
+  }
+
+  /** Open the context and send everything again. */
+  private start(): void {
+    try {
+      this.renderer = new Renderer(this.canvas);
+    } catch (fault) {
+      if (!(fault instanceof GlFault)) throw fault;
+      this.onFault(fault.message);
+      return;
+    }
+    this.renderer.setRamp(rampBytes(this.theme));
+    if (this.model.frame >= 0) this.update("scene");
+  }
+
+  get hasContext(): boolean {
+    return this.renderer !== null;
+  }
+
+  setTheme(theme: Theme): void {
+    this.theme = theme;
+    this.renderer?.setRamp(rampBytes(theme));
+    this.requestDraw();
+  }
+
+  /** Follow a change of the model. */
+  update(change: Change): void {
+    if (!this.renderer || this.isLost || this.model.frame < 0) return;
+    if (change === "scene") {
+      const atlas = pictureAtlas(this.model);
+      if (atlas) this.renderer.setAtlas(atlas);
+    }
+    if (change === "scene" || change === "graph") this.buildGeometry();
+    if (change === "threshold") this.whenAtRest();
+    else this.mark();
+    this.requestDraw();
+  }
+
+  /** Place nodes and curves, and show all of it unless the person is looking elsewhere. */
+  private buildGeometry(): void {
+    const { model } = this;
+    const margins = marginsOf(model, this.size);
+    const aspect = (this.size[0] - margins.left - margins.right) / Math.max(this.size[1] - margins.top - margins.bottom, 50);
+    const name = `${model.choice.view} ${model.choice.layout} ${model.choice.layer}`;
+    this.places = placeNodes(model.scene, model.index, model.choice, Math.min(4, Math.max(0.4, aspect || 1)));
+    const { edges } = model.order;
+    this.curves = this.curvesOf(edges, Math.min(edges.length, MOST_DRAWN));
+    this.renderer!.setCurves("main", this.curves);
+    this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
+    const { fixed } = model.graph;
+    this.renderer!.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
+    this.restyle();
+    if (name !== this.shownView) this.hasMoved = false;
+    if (!this.hasMoved) this.fit(this.shownView !== "");
+    this.shownView = name;
+  }
+  private shownView = "";
+
+  private curvesOf(edges: Edges, count: number): Float32Array {
+    const { choice, scene, index } = this.model;
+    const heads = Math.max(1, ...scene.calls.map((call) => call.heads));
+    return buildCurves(edges, count, index, this.places, { layout: choice.layout, isStack: choice.view === "3d", heads });
+  }
+
+  /** Scale the edges that are shown, among themselves. */
+  private restyle(): void {
+    const { model } = this;
+    const built = this.curves.length / 16;
+    const count = Math.min(model.shown(), built);
+    const strength = new Float32Array(built);
+    strength.set(scaleEdges(model.choice.scale, model.order.edges, count));
+    this.renderer?.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
+  }
+
+  private whenAtRest(): void {
+    clearTimeout(this.rest);
+    this.rest = window.setTimeout(() => {
+      this.isMoving = false;
+      if (this.isDestroyed || !this.renderer || this.isLost) return;
+      this.restyle();
+      this.requestDraw();
+    }, REST_MS);
+  }
+
+  /** Edges and nodes of what is selected, or under the pointer. */
+  private mark(): void {
+    const { model } = this;
+    const shown = model.selection ?? model.hover;
+    const over = model.selection && model.hover?.kind === "edge" ? model.hover : null;
+    this.marked = new Edges();
+    this.lit = null;
+    if (shown?.kind === "token") {
+      this.marked = storyEdges(model.scene, model.order.edges, model.graph.fixed, shown.side, shown.token);
+    } else if (shown) this.marked.add(shown.edge);
+    if (over) this.marked.add(over.edge);
+    if (shown) {
+      this.lit = endsOf(this.marked);
+      if (shown.kind === "token") {
+        for (let node = 0; node < model.index.firstAnswer; node++) {
+          const name = nameNode(model.index, node);
+          if (name.kind === "token" && name.side === shown.side && name.token === shown.token) this.lit.add(node);
+        }
+      }
+      if (!model.selection && shown.kind === "edge") this.lit = null;
+    }
+    this.markedCurves = this.curvesOf(this.marked, this.marked.length);
+    this.renderer?.setCurves("marked", this.markedCurves);
+    const strength = scaleEdges("rank", this.marked).map((value) => 0.35 + 0.65 * value);
+    this.renderer?.setLooks("marked", edgeLooks(model, this.marked, this.marked.length, strength));
+    this.flat = null;
+  }
+
+  resize(width: number, height: number): void {
+    if (width < 2 || height < 2 || (width === this.size[0] && height === this.size[1])) return;
+    this.size = [width, height];
+    if (this.model.frame >= 0 && this.renderer && !this.isLost) this.buildGeometry();
+    this.requestDraw();
+  }
+
+  /** Show everything. */
+  fit(isSmooth: boolean): void {
+    const { model, size } = this;
+    if (!this.places || size[0] === 0) return;
+    const target = fitCamera(this.places.positions, startView(model), size[0], size[1], marginsOf(model, size));
+    this.hasMoved = false;
+    const from = this.camera;
+    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!from || !isSmooth || isStill) {
+      this.camera = target;
+      this.requestDraw();
+      return;
+    }
+    const started = performance.now();
+    const step = () => {
+      if (this.isDestroyed || this.tween !== started) return;
+      const t = Math.min(1, (performance.now() - started) / TWEEN_MS);
+      this.camera = mixCameras(from, target, 1 - (1 - t) ** 3);
+      this.requestDraw();
+      if (t < 1) requestAnimationFrame(step);
+    };
+    this.tween = started;
+    step();
+  }
+  private tween = 0;
+
+  /** Move the camera by hand. */
+  move(change: (camera: Camera) => Camera): void {
+    if (!this.camera) return;
+    this.tween = 0;
+    this.camera = change(this.camera);
+    this.hasMoved = true;
+    this.isMoving = true;
+    this.whenStill();
+    this.requestDraw();
+  }
+
+  private whenStill(): void {
+    clearTimeout(this.still);
+    this.still = window.setTimeout(() => {
+      this.isMoving = false;
+      this.requestDraw();
+    }, REST_MS);
+  }
+  private still = 0;
+
+  turn(dx: number, dy: number): void {
+    this.move((camera) => ({
+      ...camera,
+      yaw: camera.yaw - dx * 0.008,
+      pitch: Math.max(-1.5, Math.min(1.5, camera.pitch + dy * 0.008)),
+    }));
+  }
+
+  shift(dx: number, dy: number): void {
+    this.move((camera) => ({ ...camera, panX: camera.panX + dx, panY: camera.panY - dy }));
+  }
+
+  zoom(factor: number, x = this.size[0] / 2, y = this.size[1] / 2): void {
+    this.move((camera) => {
+      const scale = Math.min(20_000, Math.max(4, camera.scale * factor));
+      const k = scale / camera.scale;
+      const [cx, cy] = [x - this.size[0] / 2, this.size[1] / 2 - y];
+      return { ...camera, scale, panX: cx - (cx - camera.panX) * k, panY: cy - (cy - camera.panY) * k };
+    });
+  }
+
+  requestDraw(): void {
+    if (!this.frameRequest && !this.isDestroyed) {
+      this.frameRequest = requestAnimationFrame(() => {
+        this.frameRequest = 0;
+        this.draw();
+      });
+    }
+  }
+
+  private draw(): void {
+    const { renderer, camera, model } = this;
+    const [width, height] = this.size;
+    if (!renderer || !camera || this.isLost || this.isDestroyed || !this.places || width === 0) return;
+    const shown = Math.min(model.shown(), this.curves.length / 16);
+    const isRough = this.isMoving && shown > MANY_EDGES;
+    const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
+    this.screen = projectPoints(this.places.positions, camera, width, height);
+    this.flat = null;
+    const nodes = nodeLooks(model, this.places, this.lit, camera.scale);
+    this.radii = nodes.radii;
+    renderer.setNodes(nodes.floats, this.places.axes);
+    const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
+    const isDim = model.selection !== null || model.hover?.kind === "token";
+    const [main, fixed, marked] = edgeStyles(shown, isDim, model.choice.view === "front");
+    renderer.draw({
+      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
+      nodes: model.index.count,
+      edges: {
+        marked: { count: this.marked.length, style: marked },
+        main: { count, style: main },
+        fixed: { count: model.graph.fixed.length, style: fixed },
+      },
+      planes: this.planeShapes(),
+    });
+    this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
+    this.onFirstDraw?.();
+    this.onFirstDraw = null;
+  }
+
+  private planeShapes() {
+    const { theme, camera, model } = this;
+    if (model.choice.view === "front") return [];
+    const back = cameraAxes(camera!.yaw, camera!.pitch)[2];
+    const depth = (centre: readonly number[]) => back[0] * centre[0]! + back[1] * centre[1]! + back[2] * centre[2]!;
+    const fill = parseHex(theme.plane);
+    const rim = parseHex(theme.rim);
+    const alpha = model.choice.view === "3d" ? 0.62 : 0.7;
+    return this.places.planes
+      .filter((plane) => plane.shape !== "column")
+      .sort((a, b) => depth(b.centre) - depth(a.centre))
+      .map((plane) => ({
+        centre: plane.centre,
+        half: plane.shape === "disc" ? ([plane.half[0] * 1.0, plane.half[1] * 1.0] as const) : ([plane.half[0] + this.places.spacing * 0.6, plane.half[1] + this.places.spacing * 0.6] as const),
+        isRound: plane.shape === "disc",
+        fill: [...fill, alpha] as [number, number, number, number],
+        rim: [...rim, 0.9] as [number, number, number, number],
+      }));
+  }
+
+  private drawOverlay(dpr: number): void {
+    const [width, height] = this.size;
+    const context = this.overlay.getContext("2d");
+    if (!context) return;
+    const [w, h] = [Math.round(width * dpr), Math.round(height * dpr)];
+    if (this.overlay.width !== w || this.overlay.height !== h) [this.overlay.width, this.overlay.height] = [w, h];
+    context.setTransform(dpr, 0, 0, dpr, 0, 0);
+    context.clearRect(0, 0, width, height);
+    drawLabels(context, width, height, {
+      model: this.model, places: this.places, screen: this.screen, radii: this.radii, lit: this.lit, theme: this.theme,
+    });
+  }
+
+  private flats() {
+    const { model, camera, size } = this;
+    const count = Math.min(model.shown(), this.curves.length / 16);
+    return (this.flat ??= {
+      marked: projectCurves(this.markedCurves, this.marked.length, camera!, size[0], size[1]),
+      main: projectCurves(this.curves, count, camera!, size[0], size[1]),
+    });
+  }
+
+  /** What lies at a point of the canvas: a token, else an edge of the selection, else a shown edge. */
+  pick(x: number, y: number): Selection | null {
+    const { model } = this;
+    if (!this.camera || this.screen.length === 0) return null;
+    const node = pickNode(this.screen, this.radii, x, y);
+    if (node >= 0) {
+      const name = nameNode(model.index, node);
+      if (name.kind === "token") return { kind: "token", side: name.side, token: name.token, plane: name.plane };
+    }
+    const { marked, main } = this.flats();
+    if (model.selection) {
+      const found = pickEdge(marked, x, y);
+      if (found >= 0) return { kind: "edge", edge: this.marked.at(found) };
+    }
+    const found = pickEdge(main, x, y);
+    return found >= 0 ? { kind: "edge", edge: model.order.edges.at(found) } : null;
+  }
+
+  /** Where a node is on the page, CSS pixels; null where it is not drawn. */
+  screenOfNode(node: number): { x: number; y: number } | null {
+    const [x, y] = [this.screen[3 * node]!, this.screen[3 * node + 1]!];
+    const box = this.canvas.getBoundingClientRect();
+    return Number.isFinite(x) ? { x: box.left + x, y: box.top + y } : null;
+  }
+
+  /** A point of the page at which the k-th shown edge is picked, or else its middle. */
+  screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
+    const { main } = this.flats();
+    if (k < 0 || k * 8 >= main.length) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const c = main.subarray(8 * k, 8 * k + 8);
+    const wanted = this.model.order.edges.at(k);
+    const point = (t: number) => {
+      const u = 1 - t;
+      const at = (n: number) => u ** 3 * c[n]! + 3 * u * u * t * c[n + 2]! + 3 * u * t * t * c[n + 4]! + t ** 3 * c[n + 6]!;
+      return [at(0), at(1)] as const;
+    };
+    for (let n = 0; n < 40; n++) {
+      const [x, y] = point(0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / 42);
+      const found = this.pick(x, y);
+      const isSame = found?.kind === "edge" && found.edge.from === wanted.from && found.edge.to === wanted.to &&
+        found.edge.head === wanted.head && found.edge.call === wanted.call && found.edge.kind === wanted.kind;
+      if (isSame) return { x: box.left + x, y: box.top + y, isFree: true };
+    }
+    const [x, y] = point(0.5);
+    return { x: box.left + x, y: box.top + y, isFree: false };
+  }
+
+  destroy(): void {
+    this.isDestroyed = true;
+    cancelAnimationFrame(this.frameRequest);
+    clearTimeout(this.rest);
+    clearTimeout(this.still);
+    this.renderer?.destroy();
+    this.renderer = null;
+  }
+}
+
+/** Widths and opacities: fewer edges may be wider; a selection dims the rest. */
+function edgeStyles(count: number, isDim: boolean, isFront: boolean): [EdgeStyle, EdgeStyle, EdgeStyle] {
+  const widest = Math.max(1.1, Math.min(isFront ? 4.2 : 3.6, 3.8 * Math.sqrt(420 / Math.max(count, 1))));
+  const main: EdgeStyle = { width: [0.7, widest], alpha: isDim ? [0.05, 0.12] : [0.75, 0.96] };
+  const fixed: EdgeStyle = { width: [0.8, 3], alpha: isDim ? [0.06, 0.1] : [0.5, 0.9] };
+  return [main, fixed, { width: [1, 4.2], alpha: [0.85, 1] }];
+}

@@ -1,0 +1,157 @@
+/** The viewer's style sheet. Colours are variables that the theme sets. */
+
+export const STYLE = `
+:host { all: initial; display: block; height: 100%; min-height: 320px; }
+*, *::before, *::after { box-sizing: border-box; }
+.viewer { container: viewer / inline-size; height: 100%; font: 13px/1.4 system-ui, -apple-system, "Segoe UI", sans-serif;
+  color: var(--ink); background: var(--paper); -webkit-font-smoothing: antialiased; position: relative; overflow: hidden; }
+.grid { display: grid; height: 100%; grid-template: auto auto minmax(0, 1fr) auto / auto minmax(0, 1fr) auto;
+  grid-template-areas: "head head head" "frames frames frames" "rail centre panel" "strip strip strip"; }
+button, input, select { font: inherit; color: inherit; margin: 0; }
+button { background: none; border: 0; padding: 0; cursor: pointer; }
+button:disabled { cursor: default; opacity: .4; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 4px; }
+.graph:focus-visible { outline-offset: -2px; border-radius: 0; }
+bdi.token { unicode-bidi: isolate; white-space: pre; }
+.soft { color: var(--soft); }
+.number { font-variant-numeric: tabular-nums; }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+
+.head { grid-area: head; display: flex; align-items: center; gap: 8px 14px; padding: 7px 12px; min-width: 0;
+  background: var(--panel); border-bottom: 1px solid var(--line); }
+.names { flex: 1 1 0; min-width: 0; display: flex; align-items: baseline; gap: 10px; white-space: nowrap; overflow: hidden; }
+.title { font-weight: 650; font-size: 14px; margin: 0; overflow: hidden; text-overflow: ellipsis; flex: 0 1 auto; }
+.subtitle { color: var(--soft); overflow: hidden; text-overflow: ellipsis; flex: 0 3 auto; }
+.segments { display: inline-flex; background: var(--raised); border: 1px solid var(--line); border-radius: 7px; padding: 1px; flex: none; }
+.segments button { padding: 3px 10px; border-radius: 5px; color: var(--soft); white-space: nowrap; }
+.segments button:hover { color: var(--ink); }
+.segments button[aria-pressed="true"] { background: var(--accent); color: var(--paper); font-weight: 550; }
+.segments.wide { display: flex; } .segments.wide button { flex: 1 1 auto; padding: 3px 4px; font-size: 12px; }
+.icon { width: 28px; height: 28px; border-radius: 7px; border: 1px solid var(--line); background: var(--raised); flex: none;
+  display: inline-grid; place-items: center; font-size: 14px; line-height: 1; }
+.icon:hover { border-color: var(--soft); }
+.icon[aria-pressed="true"] { border-color: var(--accent); color: var(--accent); }
+.search { width: 128px; padding: 4px 8px; border: 1px solid var(--line); border-radius: 7px; background: var(--raised); flex: 0 1 auto; min-width: 70px; }
+.search::placeholder { color: var(--soft); opacity: 1; }
+
+.frames { grid-area: frames; display: flex; align-items: center; gap: 6px; padding: 5px 12px; overflow-x: auto; scrollbar-width: thin;
+  border-bottom: 1px solid var(--line); background: var(--panel); min-width: 0; }
+.frames:empty { display: none; }
+.chip { padding: 2px 10px; border-radius: 999px; border: 1px solid var(--line); background: var(--raised); white-space: nowrap; flex: none; max-width: 320px;
+  overflow: hidden; text-overflow: ellipsis; }
+.chip:hover { border-color: var(--soft); }
+.chip[aria-pressed="true"] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); font-weight: 550; }
+.chip .dot { display: inline-block; width: 7px; height: 7px; border-radius: 50%; margin-inline-end: 6px; vertical-align: 1px; }
+.frames input[type=range] { flex: 1 1 120px; min-width: 80px; }
+
+.rail { grid-area: rail; width: 236px; padding: 4px 12px 12px; overflow: hidden auto; border-right: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
+.panel { grid-area: panel; width: 304px; padding: 4px 14px 14px; overflow: hidden auto; border-left: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
+.grid[data-rail=closed] .rail, .grid[data-panel=closed] .panel { display: none; }
+h2 { font-size: 11px; letter-spacing: .06em; text-transform: uppercase; color: var(--soft); font-weight: 600; margin: 14px 0 6px; }
+h3 { font-size: 15px; margin: 10px 0 2px; font-weight: 600; overflow-wrap: anywhere; }
+p { margin: 4px 0; }
+.note { color: var(--soft); font-size: 12px; }
+
+.centre { grid-area: centre; display: grid; grid-template-rows: minmax(0, 1fr) auto; min-width: 0; min-height: 0; }
+.stage { position: relative; overflow: hidden; background: var(--paper); min-height: 60px; }
+.stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
+.graph { touch-action: none; cursor: grab; } .graph:active { cursor: grabbing; } .graph[data-over=yes] { cursor: pointer; }
+.labels { pointer-events: none; }
+.tip { position: absolute; left: 0; top: 0; max-width: 260px; padding: 4px 8px; border-radius: 6px; background: var(--raised); border: 1px solid var(--line);
+  pointer-events: none; font-size: 12px; box-shadow: 0 2px 10px rgb(0 0 0 / .18); overflow-wrap: anywhere; }
+.tip[hidden] { display: none; }
+.fault { position: absolute; inset: 0; display: grid; place-items: center; padding: 24px; background: var(--paper); overflow: auto; }
+.fault[hidden] { display: none; }
+.fault > div { max-width: 460px; padding: 18px 20px; border: 1px solid var(--line); border-left: 4px solid var(--minus); border-radius: 8px; background: var(--panel); }
+.status { display: flex; flex-wrap: wrap; align-items: center; gap: 2px 16px; padding: 5px 12px; border-top: 1px solid var(--line); background: var(--panel); font-size: 12px; min-height: 30px; }
+.status .counts { flex: 1 1 260px; min-width: 0; }
+.status b { font-weight: 650; font-variant-numeric: tabular-nums; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 12px; color: var(--soft); align-items: center; }
+.legend span { display: inline-flex; align-items: center; gap: 5px; white-space: nowrap; }
+.legend i { display: inline-block; height: 3px; width: 18px; border-radius: 2px; }
+.legend i.wedge { height: 8px; width: 34px; clip-path: polygon(0 44%, 100% 0, 100% 100%, 0 56%); border-radius: 0; }
+.legend i.dashed { background: repeating-linear-gradient(90deg, var(--minus) 0 5px, transparent 5px 8px) !important; }
+
+.matrix { display: grid; gap: 2px; overflow-x: auto; scrollbar-width: thin; padding: 2px; margin: -2px; }
+.matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; overflow: hidden; text-align: center; }
+.matrix .row-name { text-align: left; padding-left: 2px; white-space: nowrap; }
+.matrix .row-name:hover, .matrix .head-name:hover { color: var(--ink); background: var(--raised); }
+.matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { opacity: .45; text-decoration: line-through; }
+.matrix .head-name { border-top: 3px solid var(--hue, var(--line)); border-radius: 2px 2px 4px 4px; }
+.matrix .head-name[data-plain=yes] { text-decoration: none; opacity: .8; }
+.cell { position: relative; aspect-ratio: 1; border-radius: 3px; overflow: hidden; background: var(--raised); box-shadow: 0 0 0 1px var(--line); }
+.cell canvas { width: 100%; height: 100%; display: block; image-rendering: pixelated; }
+.cell[data-off=yes] { opacity: .28; }
+.cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
+.cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
+
+.histogram { width: 100%; height: 54px; display: block; margin-top: 6px; }
+input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px; height: 18px; }
+.group { display: grid; gap: 3px; margin-bottom: 9px; }
+.group > label, .group > .name { font-size: 12px; color: var(--soft); }
+.checks { display: grid; grid-template-columns: 1fr 1fr; gap: 3px 8px; }
+.checks label { display: flex; gap: 6px; align-items: center; font-size: 12.5px; cursor: pointer; }
+.checks input { accent-color: var(--accent); }
+.formula { font-size: 11.5px; color: var(--soft); min-height: 2.8em; }
+
+.bars { display: grid; grid-template-columns: minmax(0, auto) minmax(40px, 1fr) auto; gap: 3px 8px; align-items: center; font-size: 12.5px; }
+.bars .label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 110px; }
+.bar { height: 9px; border-radius: 3px; background: var(--raised); position: relative; overflow: hidden; box-shadow: inset 0 0 0 1px var(--line); }
+.bar i { position: absolute; top: 0; bottom: 0; left: 0; }
+.bar .middle { left: 50%; width: 1px; background: var(--soft); opacity: .6; }
+.facts { display: grid; grid-template-columns: auto 1fr; gap: 3px 12px; font-size: 12.5px; margin: 8px 0; }
+.facts dt { color: var(--soft); } .facts dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.story { display: grid; gap: 7px; }
+.story .layer { border-top: 1px solid var(--line); padding-top: 6px; display: grid; gap: 3px; }
+.story .top { display: flex; align-items: center; gap: 8px; font-size: 12px; }
+.story .top b { min-width: 26px; }
+.shares { flex: 1; display: flex; height: 8px; border-radius: 3px; overflow: hidden; background: var(--raised); box-shadow: inset 0 0 0 1px var(--line); }
+.partners { display: flex; flex-wrap: wrap; gap: 3px; font-size: 12px; align-items: center; }
+.partners > span { color: var(--soft); width: 16px; text-align: center; }
+.partner { border: 1px solid var(--line); border-radius: 5px; padding: 0 5px; background: var(--raised); max-width: 130px; display: inline-flex; gap: 4px; }
+.partner bdi { overflow: hidden; text-overflow: ellipsis; } .partner .number { color: var(--soft); }
+.partner:hover { border-color: var(--soft); }
+.keys { display: flex; flex-wrap: wrap; gap: 4px 12px; font-size: 11.5px; color: var(--soft); margin: 4px 0 8px; }
+.keys i { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 4px; vertical-align: -0.5px; }
+.heat { display: grid; gap: 1px; margin-top: 4px; }
+.heat div { height: 13px; border-radius: 2px; box-shadow: inset 0 0 0 1px var(--line); }
+.heat .name { font-size: 10px; color: var(--soft); box-shadow: none; line-height: 13px; text-align: center; overflow: hidden; }
+.heat .here { box-shadow: inset 0 0 0 2px var(--mark); }
+.sentence { display: flex; flex-wrap: wrap; gap: 4px 6px; align-items: center; margin: 8px 0 2px; font-size: 15px; font-weight: 600; overflow-wrap: anywhere; }
+.sentence small { font-size: 12px; font-weight: 400; color: var(--soft); }
+.swatch { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 5px; }
+ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--soft); }
+.back { float: right; margin-top: 9px; font-size: 12px; color: var(--accent); }
+
+.strip { grid-area: strip; border-top: 1px solid var(--line); background: var(--panel); padding: 6px 12px; max-height: 92px; overflow: hidden auto; scrollbar-width: thin; }
+.strip .line { display: flex; flex-wrap: wrap; gap: 3px; align-items: center; }
+.strip .line + .line { margin-top: 5px; }
+.strip .side { font-size: 11px; color: var(--soft); margin-right: 6px; min-width: 44px; }
+.word { padding: 0 6px; border-radius: 5px; border: 1px solid transparent; line-height: 20px; max-width: 200px; overflow: hidden; text-overflow: ellipsis;
+  background: color-mix(in oklab, var(--accent) var(--share, 0%), var(--raised)); }
+.word:hover { border-color: var(--soft); }
+.word[aria-pressed=true] { border-color: var(--mark); box-shadow: inset 0 0 0 1px var(--mark); }
+.word[data-found=yes] { outline: 2px solid var(--plus); outline-offset: -1px; }
+.word[data-padded=yes] { background: none; border: 1px dashed var(--line); color: var(--soft); opacity: .7; cursor: default; }
+.narrow { display: none; }
+
+@container viewer (max-width: 980px) {
+  .narrow { display: inline-grid; }
+  .subtitle { display: none; }
+  .panel { width: 280px; padding-inline: 12px; } .rail { width: 222px; padding-inline: 10px; }
+}
+@container viewer (max-width: 760px) {
+  .head { padding: 5px 8px; gap: 6px; } .frames { padding: 4px 8px; } .strip { padding: 4px 8px; max-height: 58px; }
+  .search { width: 84px; } .status { padding: 4px 8px; } .segments button { padding: 3px 8px; }
+  .title { font-size: 13px; }
+}
+@media (prefers-reduced-motion: no-preference) { .icon, .chip, .word, .segments button { transition: background-color .12s, border-color .12s, color .12s; } }
+@media (forced-colors: active) { .segments button[aria-pressed="true"], .chip[aria-pressed="true"] { outline: 2px solid; } }
+`;
+
+/** Give a shadow root its style: constructable, so that a policy without inline styles allows it. */
+export function adoptStyle(root: ShadowRoot): void {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(STYLE);
+  root.adoptedStyleSheets = [sheet];
+}

@@ -1,0 +1,308 @@
+/** One viewer: the parts joined, and the state that it publishes. */
+
+import { nodeOf } from "../scene/nodes";
+import { FormatFault } from "../wire/fault";
+import type { Page } from "../wire/page";
+import { answerPanel } from "./answer_panel";
+import { edgePanel } from "./edge_panel";
+import { button, make } from "./element";
+import { Frames } from "./frames";
+import { listenToGestures } from "./gestures";
+import { Header } from "./header";
+import { pressKey } from "./keys";
+import { Matrix } from "./matrix";
+import { Model, type Change, type Selection } from "./model";
+import { Options } from "./options";
+import { Stage } from "./stage";
+import { Status } from "./status";
+import { Strip } from "./strip";
+import { Threshold } from "./threshold";
+import { applyTheme, THEMES, type Theme } from "./theme";
+import { tokenPanel } from "./token_panel";
+import { describe } from "./tooltip";
+
+// Widths of the viewer, CSS pixels, below which side panels make room for the graph.
+const NARROW = 980;
+const SLIM = 760;
+
+export interface Hooks {
+  onSelect?: (selection: Selection | null) => void;
+  onReady?: () => void;
+}
+
+export class Viewer {
+  readonly element = make("div", { class: "viewer" });
+  readonly model: Model;
+  private readonly stage: Stage;
+  private readonly grid = make("div", { class: "grid" });
+  private readonly panel = make("aside", { class: "panel", attributes: { "aria-label": "details" } });
+  private readonly spoken = make("div", { class: "unseen", attributes: { "aria-live": "polite" } });
+  private readonly tip = make("div", { class: "tip", attributes: { hidden: "" } });
+  private readonly fault = make("div", { class: "fault", attributes: { hidden: "", role: "alert" } });
+  private readonly header: Header;
+  private readonly frames: Frames;
+  private readonly matrix: Matrix;
+  private readonly threshold: Threshold;
+  private readonly options: Options;
+  private readonly strip: Strip;
+  private readonly status: Status;
+  private readonly observers: ResizeObserver[] = [];
+  private readonly stop = new AbortController();
+  private readonly stopGestures: () => void;
+  private theme: Theme;
+  private width = 0;
+  private open: { rail: boolean; panel: boolean } = { rail: true, panel: true };
+
+  constructor(page: Page, private readonly hooks: Hooks) {
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    this.theme = THEMES[dark.matches ? "dark" : "light"];
+    dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
+    const model = (this.model = new Model(page));
+    this.stage = new Stage(model, this.theme);
+    this.stage.onFault = (text) => this.showFault(text);
+    this.stage.element.append(this.tip, this.fault);
+    this.header = new Header(model, {
+      theme: () => this.setTheme(this.theme.name === "dark" ? "light" : "dark"),
+      rail: () => this.toggle("rail"),
+      panel: () => this.toggle("panel"),
+      home: () => this.stage.fit(true),
+      find: (text, isFinal) => this.find(text, isFinal),
+    });
+    this.frames = new Frames(model, (frame) => this.show(frame));
+    this.matrix = new Matrix(model, this.theme);
+    this.threshold = new Threshold(model, this.theme);
+    this.options = new Options(model);
+    this.strip = new Strip(model);
+    this.status = new Status(model);
+    const rail = make("aside", { class: "rail", attributes: { "aria-label": "heads, threshold and drawing" } },
+      make("h2", { text: "Layers × heads" }), this.matrix.element, this.threshold.element, this.options.element);
+    this.grid.append(
+      this.header.element, this.frames.element, rail,
+      make("main", { class: "centre" }, this.stage.element, this.status.element), this.panel, this.strip.element);
+    this.element.append(this.grid, this.spoken);
+    this.stopGestures = listenToGestures(this.stage.canvas, this.gestures());
+    this.element.addEventListener("keydown", (event) => this.onKey(event), { signal: this.stop.signal });
+    model.listen((change) => this.onChange(change));
+    this.stage.onFirstDraw = () => hooks.onReady?.();
+    applyTheme(this.element, this.theme);
+    this.observe();
+  }
+
+  private observe(): void {
+    const onStage = new ResizeObserver(() => this.stage.resize(this.stage.element.clientWidth, this.stage.element.clientHeight));
+    onStage.observe(this.stage.element);
+    const onViewer = new ResizeObserver(() => this.arrange());
+    onViewer.observe(this.element);
+    this.observers.push(onStage, onViewer);
+  }
+
+  /** Unpack and show a picture; what goes wrong is said in the picture's place. */
+  async show(frame: number): Promise<void> {
+    try {
+      await this.model.showFrame(frame);
+      if (this.stage.hasContext) this.showFault(null);
+    } catch (fault) {
+      const text = fault instanceof FormatFault ? fault.message : `This picture could not be shown: ${String(fault)}`;
+      this.showFault(text);
+      this.hooks.onReady?.();
+    }
+  }
+
+  private showFault(text: string | null): void {
+    this.fault.hidden = text === null;
+    this.fault.replaceChildren(...(text === null ? [] : [make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }))]));
+    if (text !== null && !this.stage.hasContext) this.hooks.onReady?.();
+  }
+
+  private onChange(change: Change): void {
+    const { model } = this;
+    if (change === "scene") {
+      this.matrix.build(this.theme);
+      this.strip.build();
+      this.frames.refresh();
+    }
+    if (change === "scene" || change === "graph") {
+      this.matrix.refresh();
+      this.options.refresh();
+      this.threshold.refresh();
+      this.strip.shade();
+      this.stage.canvas.setAttribute("aria-label", this.summary());
+      this.header.refresh(this.open.rail, this.open.panel);
+    }
+    if (change === "threshold") this.threshold.draw();
+    if (change !== "selection") this.status.refresh();
+    const isPreview = change === "selection" && model.hover !== null;
+    if (change !== "threshold" && !isPreview) this.showDetails();
+    this.stage.update(change);
+  }
+
+  private summary(): string {
+    const { scene, choice } = this.model;
+    return `Attention graph, ${choice.view} view: ${scene.calls.length} layers, ${scene.sides.map((side) => `${side.tokens.length} tokens`).join(" and ")}`;
+  }
+
+  private shownSelection: Selection | null | undefined = undefined;
+
+  /** Fill the details panel, and say aloud what was selected. */
+  private showDetails(): void {
+    const { selection } = this.model;
+    const isNew = selection !== this.shownSelection;
+    this.shownSelection = selection;
+    const content = selection === null
+      ? answerPanel(this.model)
+      : selection.kind === "token" ? tokenPanel(this.model, selection) : edgePanel(this.model, selection.edge, this.theme);
+    const back = selection && button({ class: "back", text: "back (Esc)", on: { click: () => this.model.select(null) } });
+    this.panel.replaceChildren(...(back ? [back] : []), content);
+    this.strip.mark();
+    if (!isNew) return;
+    this.panel.scrollTop = 0;
+    this.spoken.textContent = selection ? describe(this.model, selection) : "";
+    if (this.width && this.width < NARROW) {
+      const keepsRail = this.open.rail && this.width >= SLIM;
+      this.setOpen({ rail: selection ? keepsRail : this.open.rail, panel: selection !== null });
+    }
+    this.hooks.onSelect?.(selection);
+  }
+
+  private toggle(which: "rail" | "panel"): void {
+    const open = { ...this.open, [which]: !this.open[which] };
+    if (this.width < SLIM && open.rail && open.panel) open[which === "rail" ? "panel" : "rail"] = false;
+    this.setOpen(open);
+  }
+
+  private setOpen(open: { rail: boolean; panel: boolean }): void {
+    this.open = open;
+    this.grid.dataset["rail"] = open.rail ? "open" : "closed";
+    this.grid.dataset["panel"] = open.panel ? "open" : "closed";
+    if (this.model.frame >= 0) this.header.refresh(open.rail, open.panel);
+    if (open.rail && this.model.frame >= 0) this.threshold.draw();
+  }
+
+  /** Give the graph its room when the viewer's width changes class. */
+  private arrange(): void {
+    const width = this.element.clientWidth;
+    const size = (px: number) => (px < SLIM ? 0 : px < NARROW ? 1 : 2);
+    const isSame = this.width > 0 && size(width) === size(this.width);
+    this.width = width;
+    if (isSame || width === 0) return;
+    const selected = this.model.selection !== null;
+    this.setOpen([{ rail: false, panel: selected }, { rail: true, panel: selected }, { rail: true, panel: true }][size(width)]!);
+  }
+
+  setTheme(name: "light" | "dark"): void {
+    this.theme = THEMES[name];
+    applyTheme(this.element, this.theme);
+    this.stage.setTheme(this.theme);
+    if (this.model.frame < 0) return;
+    this.matrix.build(this.theme);
+    this.threshold.setTheme(this.theme);
+    this.showDetails();
+  }
+
+  private gestures() {
+    const { stage, model } = this;
+    return {
+      turn: (dx: number, dy: number) => this.moving(() => stage.turn(dx, dy)),
+      shift: (dx: number, dy: number) => this.moving(() => stage.shift(dx, dy)),
+      zoom: (factor: number, x: number, y: number) => this.moving(() => stage.zoom(factor, x, y)),
+      point: (x: number, y: number) => this.point(x, y),
+      leave: () => this.point(-1e6, -1e6),
+      click: (x: number, y: number) => {
+        stage.canvas.focus();
+        this.showTip(null, 0, 0);
+        model.select(stage.pick(x, y));
+      },
+      home: () => stage.fit(true),
+      get turns() {
+        return model.choice.view === "3d";
+      },
+    };
+  }
+
+  private moving(move: () => void): void {
+    this.showTip(null, 0, 0);
+    move();
+  }
+
+  private pointRequest = 0;
+
+  /** Preview what lies under the pointer, once per frame. */
+  private point(x: number, y: number): void {
+    cancelAnimationFrame(this.pointRequest);
+    this.pointRequest = requestAnimationFrame(() => {
+      if (this.model.frame < 0) return;
+      const found = this.stage.pick(x, y);
+      this.stage.canvas.dataset["over"] = found ? "yes" : "no";
+      this.showTip(found, x, y);
+      if (JSON.stringify(found) !== JSON.stringify(this.model.hover)) this.model.preview(found);
+    });
+  }
+
+  private showTip(selection: Selection | null, x: number, y: number): void {
+    this.tip.hidden = selection === null;
+    if (!selection) return;
+    this.tip.textContent = describe(this.model, selection);
+    const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight];
+    const left = Math.max(4, Math.min(x + 14, this.stage.element.clientWidth - width - 4));
+    const top = y + 18 + height > this.stage.element.clientHeight ? y - height - 10 : y + 18;
+    this.tip.style.setProperty("transform", `translate(${left}px, ${Math.max(4, top)}px)`);
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    if (this.model.frame < 0) return;
+    const did = pressKey(event, this.model, this.stage, {
+      search: () => this.header.search.focus(),
+      frame: (step) => {
+        this.frames.stop();
+        void this.show(Math.max(0, Math.min(this.model.page.frames.length - 1, this.model.frame + step)));
+      },
+    });
+    if (did) event.preventDefault();
+  }
+
+  private find(text: string, isFinal: boolean): void {
+    if (this.model.frame < 0) return;
+    const found = this.strip.find(text);
+    if (!isFinal || !found.length) {
+      this.spoken.textContent = text ? `${found.length} tokens found` : "";
+      return;
+    }
+    const now = this.model.selection;
+    const at = found.findIndex((one) => now?.kind === "token" && now.side === one.side && now.token === one.token);
+    this.model.select({ kind: "token", ...found[(at + 1) % found.length]!, plane: 0 });
+  }
+
+  /** What is shown, as plain data. */
+  state(): Record<string, unknown> {
+    const { model } = this;
+    if (model.frame < 0) return { frame: model.frame, theme: this.theme.name };
+    const { choice, order, graph } = model;
+    const shown = model.shown();
+    return {
+      frame: model.frame, view: choice.view, layout: choice.layout, scale: choice.scale, prune: choice.prune,
+      direction: choice.direction, merge: choice.heads, heads: [...choice.chosenHeads], solo: choice.solo, layer: choice.layer,
+      layers: model.scene.calls.map((call) => call.number).filter((n) => !choice.layersOff.has(n)),
+      threshold: model.limit(), slider: model.sliders[choice.prune], selection: model.selection,
+      shown, total: graph.total, mass: graph.mass > 0 ? order.massBefore[shown]! / graph.mass : null,
+      dropped: graph.dropped, uniform: graph.flatHeads, theme: this.theme.name, open: this.open,
+    };
+  }
+
+  screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null {
+    return this.stage.screenOfNode(nodeOf(this.model.index, node.side, node.plane, node.token));
+  }
+
+  screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
+    return this.stage.screenOfEdge(k);
+  }
+
+  destroy(): void {
+    this.stop.abort();
+    this.stopGestures();
+    this.frames.stop();
+    for (const observer of this.observers) observer.disconnect();
+    cancelAnimationFrame(this.pointRequest);
+    this.stage.destroy();
+    this.element.remove();
+  }
+}
