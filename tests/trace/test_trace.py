@@ -158,6 +158,8 @@ def test_saved_trace_is_the_same_when_loaded(options, tmp_path):
             np.testing.assert_array_equal(array, b.arrays.present()[name])
     np.testing.assert_array_equal(trace.outputs.contributions, loaded.outputs.contributions)
     assert [path.name for path in tmp_path.iterdir()] == ["x.headscape"]
+    (tmp_path / "other").touch()
+    assert (tmp_path / "x.headscape").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_loading_needs_no_torch_and_no_matplotlib(tmp_path):
@@ -176,7 +178,8 @@ def test_path_that_cannot_be_written_or_read_is_named_and_the_trace_stays(tmp_pa
     trace = example_trace()
     with pytest.raises(FileError, match=r"no[/\\]folder.*still in memory"):
         trace.save(tmp_path / "no" / "folder" / "x.headscape")
-    trace.save(tmp_path / "x.headscape")
+    with pytest.raises(FileError, match="NUL|null"):
+        trace.save(tmp_path / "a\0b")
     with pytest.raises(FileError, match=r"missing\.headscape could not be read"):
         headscape.load(tmp_path / "missing.headscape")
     (tmp_path / "text.headscape").write_text("hello, this is no trace")

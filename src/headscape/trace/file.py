@@ -1,8 +1,6 @@
 """Saving and loading a trace: one byte block, no pickle."""
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +25,26 @@ _DTYPES = {"keys": np.int32, "visible": np.int32, "padded": np.bool_, "padded_ke
 
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> Path:
-    """Write ``trace`` to ``path``: first beside it, then renamed, so a crash leaves no half file."""
+    """Write ``trace`` to ``path``, which stays as it was if that fails."""
     target = Path(path)
-    data = to_bytes(trace)
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            Path(name).replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
+        replace_file(target, to_bytes(trace))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise FileError(
-            f"the trace could not be written to {target}: {error.strerror or error}. "
+            f"the trace could not be written to {target}: {getattr(error, 'strerror', None) or error}. "
             "It is still in memory: save it again under another path."
         ) from None
     return target
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file beside its place, then rename it: a crash leaves the old file or the new one."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
