@@ -178,7 +178,7 @@ def test_path_that_cannot_be_written_or_read_is_named_and_the_trace_stays(tmp_pa
     trace = example_trace()
     with pytest.raises(FileError, match=r"no[/\\]folder.*still in memory"):
         trace.save(tmp_path / "no" / "folder" / "x.headscape")
-    with pytest.raises(FileError, match="NUL|null"):
+    with pytest.raises(FileError, match=r"NUL|null"):
         trace.save(tmp_path / "a\0b")
     with pytest.raises(FileError, match=r"missing\.headscape could not be read"):
         headscape.load(tmp_path / "missing.headscape")
