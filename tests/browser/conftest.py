@@ -89,9 +89,9 @@ class Opened:
             self.page.wait_for_timeout(50)
         raise AssertionError(f"the viewer never came to: {what}; its state is {state}")
 
-    def pixels(self) -> np.ndarray:
-        """Return the picture of the viewer's canvas, (height, width, 3) uint8."""
-        box = self.page.locator("#headscape canvas").first.bounding_box()
+    def pixels(self, box: dict | None = None) -> np.ndarray:
+        """Return the picture of the viewer's canvas, or of a box, (height, width, 3) uint8."""
+        box = box or self.page.locator("#headscape canvas.graph").bounding_box()
         shot = self.page.screenshot(clip=box, animations="disabled")
         return np.asarray(Image.open(BytesIO(shot)).convert("RGB"))
 
