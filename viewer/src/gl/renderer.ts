@@ -2,7 +2,7 @@
 
 import { openContext, type Frame } from "./context";
 import { EdgeProgram, type EdgeBatch, type EdgeStyle } from "./edges/index";
-import { NodeProgram, type Atlas } from "./nodes/index";
+import { NodeProgram, type Atlas, type NodeBatch } from "./nodes/index";
 import { PlaneProgram, type PlaneShape } from "./planes/index";
 
 export const RAMP_STEPS = 32;
@@ -12,7 +12,8 @@ export type BatchName = "marked" | "main" | "fixed";
 
 export interface Picture {
   readonly frame: Frame;
-  readonly nodes: number;
+  readonly dots: number;
+  readonly pictures: number;
   readonly edges: Record<BatchName, { count: number; style: EdgeStyle }>;
   readonly planes: readonly PlaneShape[];
 }
@@ -64,8 +65,8 @@ export class Renderer {
     this.batches[name].looks.write(looks);
   }
 
-  setNodes(nodes: Float32Array, axes: Axes): void {
-    this.nodes.write(nodes, axes);
+  setNodes(name: NodeBatch, nodes: Float32Array, axes: Axes): void {
+    this.nodes.write(name, nodes, axes);
     this.axes = axes;
   }
 
@@ -86,10 +87,11 @@ export class Renderer {
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.activeTexture(gl.TEXTURE2);
     gl.bindTexture(gl.TEXTURE_2D, this.ramp);
-    this.nodes.draw(picture.nodes, frame);
+    this.nodes.draw("dots", picture.dots, frame);
     for (const name of ["marked", "main", "fixed"] as const) {
       this.edges.draw(this.batches[name], picture.edges[name].count, picture.edges[name].style, frame);
     }
+    this.nodes.draw("pictures", picture.pictures, frame);
     this.planes.draw(picture.planes, this.axes, frame);
   }
 

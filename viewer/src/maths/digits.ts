@@ -11,6 +11,7 @@ export function count(value: number): string {
 export function percent(share: number): string {
   if (!Number.isFinite(share)) return "not captured";
   const value = share * 100;
+  if (value > 0 && value < 0.01) return `< 0.01${NARROW_SPACE}%`;
   const digits = value >= 99.95 || value === 0 ? 0 : value >= 10 ? (value > 99 ? 1 : 0) : value >= 1 ? 1 : 2;
   return `${value.toFixed(digits)}${NARROW_SPACE}%`;
 }

@@ -172,6 +172,11 @@ function addEdge(rows: Rows, kind: number, cell: Cell, shift: number, to: Target
   const isLoop = kind === ATTENTION && token === key;
   const isBoth = kind === ATTENTION && !isLoop && back > 0;
   const plane = kind === ATTENTION ? call.plane : call.plane + 1;
+  // An undirected edge is told from the token that attends more.
+  if (isBoth && back > weight) {
+    const turned = { h, query: key - shift, key: token, weight: back, back: weight, mass, norm: rows.norm ? rows.norm[h * call.keys + token]! : Number.NaN };
+    return addEdge(rows, kind, turned, shift, to);
+  }
   const queryNode = nodeOf(to.index, call.querySide, plane, token);
   const keyPlane = kind === CROSS ? to.scene.sides[call.keySide]!.planes - 1 : call.plane;
   const keyNode = nodeOf(to.index, call.keySide, keyPlane, key);
@@ -191,6 +196,11 @@ function addEdge(rows: Rows, kind: number, cell: Cell, shift: number, to: Target
     flat: rows.flat[h]!,
   });
 }
+
+// Parts of a score below this share of the largest are not drawn; the token's panel has them.
+const LEAST_PART = 0.1;
+// Parts of one answer that are drawn.
+const MOST_PARTS = 16;
 
 const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, flat: false };
 
@@ -216,10 +226,13 @@ function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {
   const parts = choice.classes ? scene.outputs?.contribution : null;
   if (!scene.outputs || !parts) return edges;
   const side = scene.sides[scene.outputs.side]!;
+  const drawn = parts.subarray(0, index.answers * side.tokens.length);
+  const least = LEAST_PART * drawn.reduce((most, part) => (Math.abs(part) > most ? Math.abs(part) : most), 0);
   for (let answer = 0; answer < index.answers; answer++) {
+    const own = parts.slice(answer * side.tokens.length, (answer + 1) * side.tokens.length).map(Math.abs).sort().reverse();
     for (let token = 0; token < side.tokens.length; token++) {
       const weight = parts[answer * side.tokens.length + token]!;
-      if (side.padded[token] || !weight) continue; // NaN and 0 add nothing that was seen
+      if (side.padded[token] || !weight || Math.abs(weight) < Math.max(least, own[MOST_PARTS - 1] ?? 0)) continue;
       edges.add({
         ...NO_EDGE, kind: ANSWER, call: -1, query: answer, key: token, weight, contribution: weight,
         from: nodeOf(index, scene.outputs.side, side.planes - 1, token),

@@ -27,7 +27,7 @@ export function buildCurves(edges: Edges, count: number, index: NodeIndex, place
     if (edges.kind[n] === ATTENTION) {
       const name = nameNode(index, edges.from[n]!);
       const centre = name.kind === "token" ? centres.get(`${name.side} ${name.plane}`) : undefined;
-      inner = withinPlane(start, end, centre ?? [0, 0, 0], lane, lanes);
+      inner = withinPlane(start, end, centre ?? [0, 0, 0], lane, lanes, places.spacing);
     } else {
       const isFan = edges.kind[n] === VALUE || edges.kind[n] === CROSS;
       inner = betweenPlanes(start, end, isFan ? lane * places.spacing * 0.8 : 0, edges.kind[n] === RESIDUAL);
@@ -57,13 +57,14 @@ function betweenPlanes(start: number[], end: number[], lift: number, isStraight:
 /** Arc within a plane: bends towards the centre (ring), sideways (line) or a little (grid). */
 function withinPlane(
   start: number[], end: number[], centre: readonly number[], lane: number, lanes: Lanes,
+  spacing: number,
 ): [number[], number[]] {
   // In-plane axes: across (z in the stack, x from above) and up (y).
   const across = lanes.isStack ? 2 : 0;
   const [dx, dy] = [end[across]! - start[across]!, end[1]! - start[1]!];
   const chord = Math.hypot(dx, dy);
   const [ox, oy] = [start[across]! - centre[across]!, start[1]! - centre[1]!];
-  if (chord < 1e-6) return loop(start, ox, oy, across, lane, lanes.layout);
+  if (chord < 1e-6) return loop(start, lanes.layout === "ring" ? [-ox, -oy] : [1, 1], across, lane, spacing);
   const middle = [(start[across]! + end[across]!) / 2, (start[1]! + end[1]!) / 2];
   // Across the chord, always to the same side of an undirected pair.
   const flip = dy < 0 || (dy === 0 && dx < 0) ? -1 : 1;
@@ -85,16 +86,16 @@ function withinPlane(
   return [toward(start), toward(end)];
 }
 
-/** A petal that points away from the centre: a token's attention to itself. */
+/** A petal at the node, towards the centre of a ring: a token's attention to itself. */
 function loop(
-  at: number[], ox: number, oy: number, across: number, lane: number, layout: LayoutName,
+  at: number[], towards: readonly [number, number], across: number, lane: number, spacing: number,
 ): [number[], number[]] {
-  const far = Math.hypot(ox, oy);
-  const [ux, uy] = layout !== "ring" || far < 1e-6 ? [0.7, 0.7] : [ox / far, oy / far];
-  const size = 0.13 + 0.08 * (lane + 0.5);
+  const far = Math.hypot(...towards) || 1;
+  const [ux, uy] = [towards[0] / far, towards[1] / far];
+  const size = Math.min(0.16, 0.7 * spacing) * (1 + lane);
   const petal = (turn: number): number[] => {
-    const point = [at[0]!, at[1]! + size * (uy + 0.55 * turn * ux), at[2]!];
-    point[across] = at[across]! + size * (ux - 0.55 * turn * uy);
+    const point = [at[0]!, at[1]! + size * (uy + 0.6 * turn * ux), at[2]!];
+    point[across] = at[across]! + size * (ux - 0.6 * turn * uy);
     return point;
   };
   return [petal(1), petal(-1)];

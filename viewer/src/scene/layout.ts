@@ -22,10 +22,21 @@ export interface PlanePlace {
   readonly shape: "disc" | "sheet" | "column";
 }
 
+// Direction of the first look at the stack, radians: from the answer's side and a little above.
+export const START_YAW = 0.38;
+export const START_PITCH = 0.3;
 // Space between the towers of two sides, where a plane is 2 high.
 const TOWER_GAP = 0.5;
 // Columns between the last plane of one side and the first of the next.
 const SIDE_STEP = 1.1;
+const SIDE_STEP_FRONT = 1.9;
+// Distance of planes: nearer and one hides the next, further and the stack falls apart.
+const LEAST_GAP = 0.54;
+const LARGEST_GAP = 1.5;
+// Rings become upright ellipses to fill tall canvases, up to this height.
+const MOST_STRETCH = 1.9;
+// Distance of the answers from the last plane, so that its labels find room.
+const ANSWER_GAP = 0.95;
 
 /** Tokens of a side that are not padding. */
 function realTokens(side: SideData): number[] {
@@ -78,11 +89,11 @@ export function planePlaces(name: LayoutName, side: SideData): { real: number[];
 const SHAPES = { ring: "disc", line: "column", grid: "sheet" } as const;
 
 /** Column at which each side starts: sides follow each other from left to right. */
-function sideColumns(scene: SceneData): number[] {
+function sideColumns(scene: SceneData, step: number): number[] {
   let at = 0;
   return scene.sides.map((side) => {
     const start = at;
-    at += side.planes - 1 + SIDE_STEP;
+    at += side.planes - 1 + step;
     return start;
   });
 }
@@ -101,13 +112,12 @@ function spacingOf(places: readonly Place[]): number {
 
 function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene);
-  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1 : 0);
-  // Wide canvases part the planes further; never so near that one hides the next.
-  const gap = Math.min(1.6, Math.max(0.5, (2.1 * aspect - 0.4) / Math.max(last, 1)));
+  const columns = sideColumns(scene, SIDE_STEP);
+  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.5 : 0);
+  const { gap, stretch } = stackProportions(last, scene.sides.length, choice.layout, aspect);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;
-  const baseOf = (side: number) => ((scene.sides.length - 1) / 2 - side) * (2 + TOWER_GAP);
+  const baseOf = (side: number) => ((scene.sides.length - 1) / 2 - side) * (2 * stretch + TOWER_GAP);
   scene.sides.forEach((side, s) => {
     const { real, places } = planePlaces(choice.layout, side);
     spacing = Math.min(spacing, spacingOf(places));
@@ -115,19 +125,36 @@ function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
       const x = (columns[s]! + plane) * gap;
       real.forEach((token, n) => {
         const [across, up] = places[n]!;
-        positions.set([x, up + baseOf(s), -across], 3 * nodeOf(index, s, plane, token));
+        positions.set([x, up * stretch + baseOf(s), -across], 3 * nodeOf(index, s, plane, token));
       });
-      planes.push({ side: s, plane, centre: [x, baseOf(s), 0], half: halfOf(places), shape: SHAPES[choice.layout] });
+      const [wide, high] = halfOf(places);
+      planes.push({ side: s, plane, centre: [x, baseOf(s), 0], half: [wide, high * stretch], shape: SHAPES[choice.layout] });
     }
   });
   const answering = scene.outputs?.side ?? 0;
   const reach = Math.min(0.9, 0.3 * (index.answers - 1));
   for (let answer = 0; answer < index.answers; answer++) {
     const up = index.answers > 1 ? reach - (2 * reach * answer) / (index.answers - 1) : 0;
-    const x = (columns[answering]! + scene.sides[answering]!.planes) * gap;
-    positions.set([x, up + baseOf(answering), 0], 3 * (index.firstAnswer + answer));
+    const x = (columns[answering]! + scene.sides[answering]!.planes - 1) * gap + Math.max(gap, ANSWER_GAP);
+    positions.set([x, up * stretch + baseOf(answering), 0], 3 * (index.firstAnswer + answer));
   }
   return { positions, planes, axes: [[0, 0, -1], [0, 1, 0]], spacing, gap };
+}
+
+/** Distance and height of planes such that the stack, as first seen, fills a canvas of this aspect. */
+function stackProportions(
+  last: number, towers: number, layout: LayoutName, aspect: number,
+): { gap: number; stretch: number } {
+  const [cy, sy, cp, sp] = [Math.cos(START_YAW), Math.sin(START_YAW), Math.cos(START_PITCH), Math.sin(START_PITCH)];
+  const between = (towers - 1) * TOWER_GAP;
+  const most = layout === "grid" ? 1 : MOST_STRETCH;
+  // Seen from START_YAW the stack is last * gap * cy + 2 * sy wide and falls by sy * sp a gap.
+  const tallest = (2 * towers * most + between) * cp;
+  const wanted = (aspect * tallest - 2 * sy) / Math.max(last * (cy - aspect * sy * sp), 0.01);
+  const gap = Math.min(LARGEST_GAP, Math.max(LEAST_GAP, wanted));
+  const high = (last * gap * cy + 2 * sy) / aspect - last * gap * sy * sp;
+  const stretch = Math.min(most, Math.max(1, (high / cp - between) / (2 * towers)));
+  return { gap, stretch };
 }
 
 function halfOf(places: readonly Place[]): [number, number] {
@@ -138,7 +165,7 @@ function halfOf(places: readonly Place[]): [number, number] {
 /** Planes as columns from left to right, tokens from top to bottom. */
 function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene);
+  const columns = sideColumns(scene, SIDE_STEP_FRONT);
   const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.15 : 0);
   const gap = (2 * aspect) / Math.max(last, 1);
   const planes: PlanePlace[] = [];
@@ -153,12 +180,10 @@ function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places 
       planes.push({ side: s, plane, centre: [x, 0, 0], half: [0.02, 1], shape: "column" });
     }
   });
-  const answering = scene.outputs?.side ?? 0;
   for (let answer = 0; answer < index.answers; answer++) {
     const reach = Math.min(0.75, 0.3 * (index.answers - 1));
     const up = index.answers > 1 ? reach - (2 * reach * answer) / (index.answers - 1) : 0;
-    const x = (columns[answering]! + scene.sides[answering]!.planes + 0.15) * gap;
-    positions.set([x, up, 0], 3 * (index.firstAnswer + answer));
+    positions.set([last * gap, up, 0], 3 * (index.firstAnswer + answer));
   }
   return { positions, planes, axes: [[1, 0, 0], [0, 1, 0]], spacing, gap };
 }

@@ -52,7 +52,7 @@ export function labelOf(token: string, letters = LABEL_LETTERS): string {
   if (token === "") return "(empty)";
   const start = token.slice(0, letters * 12); // a letter of several code points still fits
   const shown = start.replace(/[\n\r]/g, "⏎").replace(/\t/g, "⇥").replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, "·");
-  if (shown.trim() === "") return "␠".repeat(Math.min([...shown].length, 4));
+  if (shown.trim() === "") return token.length === 1 ? "(space)" : `(${token.length} spaces)`;
   const parts = segmenter ? Array.from(segmenter.segment(shown), (part) => part.segment) : Array.from(shown);
   if (parts.length <= letters && start.length === token.length) return shown;
   return `${parts.slice(0, letters - 1).join("")}…`;

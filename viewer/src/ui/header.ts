@@ -31,7 +31,7 @@ export class Header {
     ], (view) => model.choose({ view }), "view", false);
     this.search = make("input", {
       class: "search",
-      attributes: { type: "search", placeholder: "find token  /", "aria-label": "find a token", spellcheck: "false", autocomplete: "off" },
+      attributes: { type: "search", placeholder: "find  /", "aria-label": "find a token", spellcheck: "false", autocomplete: "off" },
       on: {
         input: () => actions.find(this.search.value, false),
         keydown: (event) => {
@@ -46,7 +46,7 @@ export class Header {
       },
     });
     this.railButton = button({ class: "icon narrow", text: "☰", title: "heads, threshold and drawing", label: "heads, threshold and drawing", on: { click: actions.rail } });
-    this.panelButton = button({ class: "icon narrow", text: "ⓘ", title: "answer and details", label: "answer and details", on: { click: actions.panel } });
+    this.panelButton = button({ class: "icon narrow", text: "i", title: "answer and details", label: "answer and details", on: { click: actions.panel } });
     this.themeButton = button({ class: "icon", text: "◐", title: "light or dark", label: "light or dark", on: { click: actions.theme } });
     this.title.textContent = model.page.title.slice(0, 200);
     this.title.title = model.page.title.slice(0, 1000);

@@ -99,12 +99,12 @@ function addTokens(wishes: Wishes, scene: LabelScene): void {
       if (!isEnd && picked < 2) continue;
       const isPictured = side.patches !== null && !side.patches.unpictured.has(token);
       if (isPictured && picked === 0) continue;
-      const where = choice.view === "front" || choice.layout === "line"
-        ? columnSides(scene, isFirst, isLast, picked)
+      const where = choice.view === "front" || plane.shape === "column"
+        ? columnSides(scene, isFirst, isLast, picked, plane.centre[0])
         : ringSides(x - centre[0], y - centre[1], centre[2], choice.view === "3d", isFirst, isLast, picked);
       if (!where) continue;
       const isLit = !scene.lit || scene.lit.has(node);
-      wishes.add(labelOf(side.tokens[token]!), [x, y, isPictured ? 12 : scene.radii[node]!], where, {
+      wishes.add(labelOf(side.tokens[token]!), [x, y, scene.radii[node]!], where, {
         priority: picked * 100 + (isLit ? 20 : 0) + (model.received.tokens[plane.side]![token] ?? 0) / 100,
         colour: picked ? scene.theme.mark : scene.theme.ink,
         font: picked ? STRONG_FONT : LABEL_FONT,
@@ -131,13 +131,11 @@ function pickedTokens(model: Model, side: number, token: number, plane: number):
   return picked;
 }
 
-function columnSides(scene: LabelScene, isFirst: boolean, isLast: boolean, picked: number): Side[] | null {
+function columnSides(
+  scene: LabelScene, isFirst: boolean, isLast: boolean, picked: number, x: number,
+): Side[] | null {
   const { model } = scene;
-  if (model.choice.view === "layer") {
-    const call = model.scene.calls[model.choice.layer];
-    if (call && call.querySide !== call.keySide) return isFirst && call.keySide !== call.querySide && !isLast ? ["left", "right"] : isLast ? ["left"] : ["right"];
-    return ["left"];
-  }
+  if (model.choice.view === "layer") return x > 0 ? ["right"] : ["left"];
   if (isFirst) return ["left"];
   // Rows are the same in every column: the right end is labelled where nothing stands behind it.
   const isEmpty = model.index.answers === 0 && scene.places.planes.at(-1)!.plane === scene.model.scene.sides.at(-1)!.planes - 1;

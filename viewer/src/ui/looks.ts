@@ -9,6 +9,9 @@ import { nameNode } from "../scene/nodes";
 import type { Model } from "./model";
 import { ROWS } from "./theme";
 
+// Tokens beyond which residual lines are fainter.
+const MANY_TOKENS = 28;
+
 /** Looks of the first `count` edges: strength, hue row, dashes, taper. */
 export function edgeLooks(model: Model, edges: Edges, count: number, strength: Float32Array): Uint8Array {
   const { scene, choice } = model;
@@ -18,7 +21,11 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
     const kind = edges.kind[n]!;
     let value = strength[n] ?? 0;
     let row: number;
-    if (kind === RESIDUAL) row = ROWS.residual;
+    if (kind === RESIDUAL) {
+      row = ROWS.residual;
+      // Many parallel lines would make a grey sheet.
+      value = 0.55 * Math.min(1, MANY_TOKENS / scene.sides[scene.calls[edges.call[n]!]!.querySide]!.tokens.length);
+    }
     else if (kind === ANSWER) {
       row = edges.weight[n]! >= 0 ? ROWS.plus : ROWS.minus;
       value = Math.abs(edges.weight[n]!) / largest;
@@ -44,45 +51,61 @@ function largestPart(edges: Edges, count: number): number {
 }
 
 export interface NodeLooks {
-  readonly floats: Float32Array;
+  readonly dots: Float32Array;
+  readonly pictures: Float32Array; // the nearest plane first
   readonly radii: Float32Array; // CSS pixels; of pictures too, for picking
 }
 
-/** Radii grow with the attention that a node receives; pictures keep their size. */
+// Share of the distance between patches that a picture fills, half of it to each side.
+export const PICTURE_HALF = 0.44;
+
+/** Radii grow with the attention that a node receives; pictures keep their size. `depth` is towards the eye. */
 export function nodeLooks(
-  model: Model, places: Places, lit: ReadonlySet<number> | null, scale: number,
+  model: Model, places: Places, lit: ReadonlySet<number> | null, scale: number, screen: Float32Array,
 ): NodeLooks {
-  const { index, scene, received } = model;
-  const floats = new Float32Array(index.count * FLOATS_PER_NODE);
+  const { index } = model;
+  const dots = new Float32Array(index.count * FLOATS_PER_NODE);
+  const pictures: { depth: number; floats: number[] }[] = [];
   const radii = new Float32Array(index.count);
-  const room = Math.max(1.4, Math.min(4, places.spacing * scale * 0.2));
-  const selected = [model.selection, model.hover].filter((one) => one?.kind === "token");
+  const most = model.choice.view === "3d" ? 3.1 : 3.8;
+  const room = Math.max(1.2, Math.min(most, places.spacing * scale * 0.15));
   for (let node = 0; node < index.count; node++) {
-    const name = nameNode(index, node);
-    const at = node * FLOATS_PER_NODE;
-    for (let axis = 0; axis < 3; axis++) floats[at + axis] = places.positions[3 * node + axis]!;
-    let picture = -1;
-    let radius: number;
-    let isMarked = false;
-    if (name.kind === "answer") {
-      const share = scene.outputs!.probabilities[name.answer]!;
-      radius = 4 + 5 * Math.sqrt(Number.isFinite(share) ? share : 0);
-    } else {
-      const share = received.nodes[node]!;
-      radius = room * (0.75 + 0.55 * Math.sqrt(Math.min(Number.isFinite(share) ? share : 0.4, 9)));
-      isMarked = selected.some((one) => one?.kind === "token" && one.side === name.side && one.token === name.token);
-      const patches = scene.sides[name.side]!.patches;
-      if (patches && !patches.unpictured.has(name.token)) picture = pictureNumber(model, name.side, name.token);
+    const { radius, isMarked, isFirst, picture } = oneNode(model, node, room);
+    const place = places.positions.subarray(3 * node, 3 * node + 3);
+    const fill = isMarked ? ROWS.mark : isFirst ? ROWS.plus : ROWS.node;
+    const rim = isMarked ? ROWS.mark : ROWS.paper;
+    const alpha = !lit || lit.has(node) ? 1 : 0.3;
+    radii[node] = picture >= 0 ? places.spacing * PICTURE_HALF * scale : radius;
+    if (picture >= 0) {
+      const half = places.spacing * PICTURE_HALF;
+      pictures.push({ depth: screen[3 * node + 2]!, floats: [...place, half, fill, rim, picture, alpha] });
     }
-    if (isMarked && picture < 0) radius = Math.max(radius + 1, 4);
-    floats[at + 3] = picture >= 0 ? places.spacing * 0.42 : radius;
-    floats[at + 4] = isMarked ? ROWS.mark : name.kind === "answer" && name.answer === 0 ? ROWS.plus : ROWS.node;
-    floats[at + 5] = isMarked ? ROWS.mark : ROWS.paper;
-    floats[at + 6] = picture;
-    floats[at + 7] = !lit || lit.has(node) ? 1 : 0.3;
-    radii[node] = picture >= 0 ? places.spacing * 0.42 * scale : radius;
+    // A picture keeps a small dot where its edges meet.
+    const isBare = picture >= 0 && (!lit || !lit.has(node));
+    dots.set([...place, picture >= 0 ? 1.6 : radius, fill, rim, -1, isBare ? 0 : alpha], node * FLOATS_PER_NODE);
   }
-  return { floats, radii };
+  pictures.sort((a, b) => b.depth - a.depth);
+  return { dots, pictures: Float32Array.from(pictures.flatMap((picture) => picture.floats)), radii };
+}
+
+function oneNode(model: Model, node: number, room: number): {
+  radius: number; isMarked: boolean; isFirst: boolean; picture: number;
+} {
+  const { index, scene, received } = model;
+  const name = nameNode(index, node);
+  if (name.kind === "answer") {
+    const share = scene.outputs!.probabilities[name.answer]!;
+    const radius = 4 + 5 * Math.sqrt(Number.isFinite(share) ? share : 0);
+    return { radius, isMarked: false, isFirst: name.answer === 0, picture: -1 };
+  }
+  const share = received.nodes[node]!;
+  const isMarked = [model.selection, model.hover].some(
+    (one) => one?.kind === "token" && one.side === name.side && one.token === name.token,
+  );
+  const radius = room * (0.75 + 0.55 * Math.sqrt(Math.min(Number.isFinite(share) ? share : 0.4, 9)));
+  const patches = scene.sides[name.side]!.patches;
+  const picture = patches && !patches.unpictured.has(name.token) ? pictureNumber(model, name.side, name.token) : -1;
+  return { radius: isMarked ? Math.max(radius + 1, 4) : radius, isMarked, isFirst: false, picture };
 }
 
 function pictureNumber(model: Model, side: number, token: number): number {

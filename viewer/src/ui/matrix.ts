@@ -122,7 +122,9 @@ export class Matrix {
     scene.calls.forEach((call, n) => {
       const drawn = new Set(drawnHeads(choice, call.number, call.heads));
       const isHere = choice.view !== "layer" || choice.layer === call.number;
-      this.rows[n]?.setAttribute("aria-pressed", String(isHere && drawn.size > 0));
+      const row = this.rows[n];
+      row?.setAttribute("aria-pressed", String(choice.view === "layer" || drawn.size > 0));
+      if (row) row.dataset["here"] = choice.view === "layer" && isHere ? "yes" : "no";
       for (let head = 0; head < call.heads; head++) {
         const cell = this.cells.get(`${call.number} ${head}`);
         if (!cell) continue;

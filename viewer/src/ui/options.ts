@@ -41,7 +41,7 @@ export class Options {
       group("strength of an edge", this.scale.element, this.formula),
       group("direction", this.direction.element),
       group("heads", this.heads.element),
-      group("layout of a layer", this.layout.element),
+      group("layout", this.layout.element),
       make("div", { class: "checks" },
         this.check("attention", "attention", "Edges within a layer's plane"),
         this.check("values", "values", "What the values carry from plane to plane"),
@@ -82,5 +82,5 @@ export class Options {
 }
 
 function group(name: string, ...children: HTMLElement[]): HTMLElement {
-  return make("div", { class: "group" }, make("span", { class: "name", text: name }), ...children);
+  return make("div", { class: children.length > 1 ? "group tall" : "group" }, make("span", { class: "name", text: name }), ...children);
 }

@@ -1,9 +1,9 @@
 /** The graph: canvases, camera, and drawing on demand. */
 
-import { cameraAxes, cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
-import { parseHex } from "../maths/colour";
+import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
 import { GlFault } from "../gl/context";
 import type { EdgeStyle } from "../gl/edges/index";
+import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
@@ -15,7 +15,7 @@ import { storyEdges } from "../scene/story";
 import { make } from "./element";
 import { drawLabels } from "./labels";
 import { edgeLooks, endsOf, nodeLooks, pictureAtlas } from "./looks";
-import { marginsOf, startView } from "./views";
+import { fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { MOST_DRAWN, MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
@@ -195,7 +195,7 @@ export class Stage {
   fit(isSmooth: boolean): void {
     const { model, size } = this;
     if (!this.places || size[0] === 0) return;
-    const target = fitCamera(this.places.positions, startView(model), size[0], size[1], marginsOf(model, size));
+    const target = fitCamera(fitPoints(this.places), startView(model), size[0], size[1], marginsOf(model, size));
     this.hasMoved = false;
     const from = this.camera;
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -276,15 +276,17 @@ export class Stage {
     const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
-    const nodes = nodeLooks(model, this.places, this.lit, camera.scale);
+    const nodes = nodeLooks(model, this.places, this.lit, camera.scale, this.screen);
     this.radii = nodes.radii;
-    renderer.setNodes(nodes.floats, this.places.axes);
+    renderer.setNodes("dots", nodes.dots, this.places.axes);
+    renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || model.hover?.kind === "token";
     const [main, fixed, marked] = edgeStyles(shown, isDim, model.choice.view === "front");
     renderer.draw({
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
-      nodes: model.index.count,
+      dots: model.index.count,
+      pictures: nodes.pictures.length / FLOATS_PER_NODE,
       edges: {
         marked: { count: this.marked.length, style: marked },
         main: { count, style: main },
@@ -298,23 +300,7 @@ export class Stage {
   }
 
   private planeShapes() {
-    const { theme, camera, model } = this;
-    if (model.choice.view === "front") return [];
-    const back = cameraAxes(camera!.yaw, camera!.pitch)[2];
-    const depth = (centre: readonly number[]) => back[0] * centre[0]! + back[1] * centre[1]! + back[2] * centre[2]!;
-    const fill = parseHex(theme.plane);
-    const rim = parseHex(theme.rim);
-    const alpha = model.choice.view === "3d" ? 0.62 : 0.7;
-    return this.places.planes
-      .filter((plane) => plane.shape !== "column")
-      .sort((a, b) => depth(b.centre) - depth(a.centre))
-      .map((plane) => ({
-        centre: plane.centre,
-        half: plane.shape === "disc" ? ([plane.half[0] * 1.0, plane.half[1] * 1.0] as const) : ([plane.half[0] + this.places.spacing * 0.6, plane.half[1] + this.places.spacing * 0.6] as const),
-        isRound: plane.shape === "disc",
-        fill: [...fill, alpha] as [number, number, number, number],
-        rim: [...rim, 0.9] as [number, number, number, number],
-      }));
+    return this.model.choice.view === "front" ? [] : planeShapes(this.places, this.camera!, this.theme);
   }
 
   private drawOverlay(dpr: number): void {
@@ -401,6 +387,6 @@ export class Stage {
 function edgeStyles(count: number, isDim: boolean, isFront: boolean): [EdgeStyle, EdgeStyle, EdgeStyle] {
   const widest = Math.max(1.1, Math.min(isFront ? 4.2 : 3.6, 3.8 * Math.sqrt(420 / Math.max(count, 1))));
   const main: EdgeStyle = { width: [0.7, widest], alpha: isDim ? [0.05, 0.12] : [0.75, 0.96] };
-  const fixed: EdgeStyle = { width: [0.8, 3], alpha: isDim ? [0.06, 0.1] : [0.5, 0.9] };
+  const fixed: EdgeStyle = { width: [0.8, 3], alpha: isDim ? [0.02, 0.1] : [0.06, 0.95] };
   return [main, fixed, { width: [1, 4.2], alpha: [0.85, 1] }];
 }

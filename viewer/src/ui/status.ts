@@ -41,7 +41,7 @@ export class Status {
     const items = [item("wedge", "var(--soft)", "weak to strong")];
     if (choice.residual && choice.view !== "layer") items.push(item("", "var(--residual)", "residual"));
     if (choice.classes && scene.outputs?.contribution && choice.view !== "layer") {
-      items.push(item("", "var(--plus)", "for"), item("dashed", "var(--minus)", "against an answer"));
+      items.push(item("", "var(--plus)", "for an answer"), item("dashed", "var(--minus)", "against"));
     }
     const heads = Math.max(0, ...scene.calls.map((call) => call.heads));
     if (choice.heads === "mean" || (heads > MOST_HUES && choice.chosenHeads.size === 0 && !choice.solo)) {

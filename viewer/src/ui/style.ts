@@ -77,6 +77,7 @@ p { margin: 4px 0; }
 .matrix .row-name { text-align: left; padding-left: 2px; white-space: nowrap; }
 .matrix .row-name:hover, .matrix .head-name:hover { color: var(--ink); background: var(--raised); }
 .matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { opacity: .45; text-decoration: line-through; }
+.matrix .row-name[data-here=yes] { background: var(--accent); color: var(--paper); font-weight: 600; }
 .matrix .head-name { border-top: 3px solid var(--hue, var(--line)); border-radius: 2px 2px 4px 4px; }
 .matrix .head-name[data-plain=yes] { text-decoration: none; opacity: .8; }
 .cell { position: relative; aspect-ratio: 1; border-radius: 3px; overflow: hidden; background: var(--raised); box-shadow: 0 0 0 1px var(--line); }
@@ -87,12 +88,13 @@ p { margin: 4px 0; }
 
 .histogram { width: 100%; height: 54px; display: block; margin-top: 6px; }
 input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px; height: 18px; }
-.group { display: grid; gap: 3px; margin-bottom: 9px; }
-.group > label, .group > .name { font-size: 12px; color: var(--soft); }
+.group { display: grid; grid-template-columns: 54px minmax(0, 1fr); gap: 3px 4px; margin-bottom: 6px; align-items: center; }
+.group > .name { font-size: 12px; color: var(--soft); }
+.group.tall > * { grid-column: 1 / -1; }
 .checks { display: grid; grid-template-columns: 1fr 1fr; gap: 3px 8px; }
 .checks label { display: flex; gap: 6px; align-items: center; font-size: 12.5px; cursor: pointer; }
 .checks input { accent-color: var(--accent); }
-.formula { font-size: 11.5px; color: var(--soft); min-height: 2.8em; }
+.formula { font-size: 11.5px; color: var(--soft); margin: 0 0 4px; }
 
 .bars { display: grid; grid-template-columns: minmax(0, auto) minmax(40px, 1fr) auto; gap: 3px 8px; align-items: center; font-size: 12.5px; }
 .bars .label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 110px; }

@@ -108,11 +108,11 @@ export class Threshold {
     context.fillStyle = theme.soft;
     context.font = "10px system-ui, sans-serif";
     context.textBaseline = "alphabetic";
-    for (const [value, text] of [[-4, "0.0001"], [-3, "0.001"], [-2, "0.01"], [-1, "0.1"], [0, "1"]] as const) {
+    for (const [value, text] of [[-3, "0.001"], [-2, "0.01"], [-1, "0.1"], [0, "1"]] as const) {
       const x = ((value - LOWEST) / (HIGHEST - LOWEST)) * width;
       context.fillRect(x, floor, 1, 3);
-      context.textAlign = value === -4 ? "left" : "center";
-      context.fillText(text, Math.min(x, width - 4), height - 1);
+      context.textAlign = value === 0 ? "right" : "center";
+      context.fillText(text, value === 0 ? Math.min(x + 4, width) : x, height - 1);
     }
     canvas.setAttribute("aria-label", `Histogram of edges by attention, both axes logarithmic; ${this.describe()}`);
   }

@@ -44,7 +44,7 @@ function place(model: Model, side: number, token: number, text: string): string 
   if (scene.sides.length > 1) parts.push(scene.sides[side]!.name);
   if (text.length > PANEL_LETTERS) parts.push(`${text.length.toLocaleString("en").replaceAll(",", "\u202f")} characters, the first ${PANEL_LETTERS} shown`);
   const share = received.tokens[side]![token]!;
-  parts.push(`receives ${quantity(share)} × an even share of the attention drawn`);
+  parts.push(`receives ${share.toFixed(2)} × an even share of the attention drawn`);
   return parts.join(" · ");
 }
 

@@ -239,8 +239,10 @@ export class Viewer {
   }
 
   private showTip(selection: Selection | null, x: number, y: number): void {
-    this.tip.hidden = selection === null;
-    if (!selection) return;
+    const chosen = this.model.selection;
+    const isChosen = chosen?.kind === "token" && selection?.kind === "token" && chosen.side === selection.side && chosen.token === selection.token;
+    this.tip.hidden = selection === null || isChosen;
+    if (!selection || isChosen) return;
     this.tip.textContent = describe(this.model, selection);
     const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight];
     const left = Math.max(4, Math.min(x + 14, this.stage.element.clientWidth - width - 4));

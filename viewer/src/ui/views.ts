@@ -1,15 +1,19 @@
 /** How each view looks at the graph: direction, lens, and the room that its labels need. */
 
-import type { Camera, Margins } from "../maths/camera";
+import { cameraAxes, type Camera, type Margins } from "../maths/camera";
+import { parseHex } from "../maths/colour";
+import type { PlaneShape } from "../gl/planes/index";
+import { START_PITCH, START_YAW, type Places } from "../scene/layout";
 import { labelOf } from "./element";
 import type { Model } from "./model";
+import type { Theme } from "./theme";
 
 // Width of a letter of a label, on average; margins need no more than an estimate.
 const LETTER_PX = 6.6;
 
 /** Direction and lens of a fresh view. The eye stands at the answer's side and a little above. */
 export function startView(model: Model): Pick<Camera, "yaw" | "pitch" | "lens"> {
-  if (model.choice.view === "3d") return { yaw: 0.52, pitch: 0.33, lens: 7 };
+  if (model.choice.view === "3d") return { yaw: START_YAW, pitch: START_PITCH, lens: 7 };
   return { yaw: 0, pitch: 0, lens: Infinity };
 }
 
@@ -26,9 +30,51 @@ export function marginsOf(model: Model, size: readonly [number, number]): Margin
   const tokens = longest(0);
   const names = (model.scene.outputs?.names ?? []).slice(0, model.index.answers);
   const answers = names.length
-    ? Math.min(Math.max(...names.map((name) => [...labelOf(name, 18)].length + 5)) * LETTER_PX + 22, size[0] * 0.24)
+    ? Math.min(Math.max(...names.map((name) => [...labelOf(name, 18)].length + 6)) * 7.2 + 18, size[0] * 0.26)
     : tokens;
   if (view === "layer") return { left: tokens, right: tokens, top: 26, bottom: 26 };
   if (view === "front") return { left: tokens, right: answers, top: 32, bottom: 16 };
   return { left: tokens * 0.9, right: answers, top: 28, bottom: 30 };
+}
+
+// Sheets reach beyond the middle of their outermost patches.
+const SHEET_RIM = 0.6;
+
+/** Points that a fitted picture must show: nodes, and the corners of sheets with pictures. */
+export function fitPoints(places: Places): Float32Array {
+  const corners: number[] = [];
+  const [across, up] = places.axes;
+  for (const { centre, half, shape } of places.planes) {
+    if (shape !== "sheet") continue;
+    for (const [a, b] of [[-1, -1], [1, -1], [-1, 1], [1, 1]] as const) {
+      for (let axis = 0; axis < 3; axis++) {
+        const rim = SHEET_RIM * places.spacing;
+        corners.push(centre[axis]! + a * (half[0] + rim) * across[axis]! + b * (half[1] + rim) * up[axis]!);
+      }
+    }
+  }
+  const points = new Float32Array(places.positions.length + corners.length);
+  points.set(places.positions);
+  points.set(corners, places.positions.length);
+  return points;
+}
+
+/** Planes as the renderer takes them, the nearest first. */
+export function planeShapes(places: Places, camera: Camera, theme: Theme): PlaneShape[] {
+  const back = cameraAxes(camera.yaw, camera.pitch)[2];
+  const depth = (centre: readonly number[]) => back[0] * centre[0]! + back[1] * centre[1]! + back[2] * centre[2]!;
+  const [fill, rim] = [parseHex(theme.plane), parseHex(theme.rim)];
+  return places.planes
+    .filter((plane) => plane.shape !== "column")
+    .sort((a, b) => depth(b.centre) - depth(a.centre))
+    .map((plane) => {
+      const reach = plane.shape === "disc" ? 0 : SHEET_RIM * places.spacing;
+      return {
+        centre: plane.centre,
+        half: [plane.half[0] + reach, plane.half[1] + reach] as const,
+        isRound: plane.shape === "disc",
+        fill: [...fill, 0.62] as const,
+        rim: [...rim, 0.9] as const,
+      };
+    });
 }

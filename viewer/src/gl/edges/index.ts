@@ -6,7 +6,7 @@ import { vert } from "./vert";
 
 const NAMES = ["uCurves", "uLooks", "uRamp", "uMatrix", "uSize", "uWidth", "uAlpha", "uDpr", "uPieces"] as const;
 // Quads along one curve, and quads in one picture: what software GL still draws while a person watches.
-const MOST_PIECES = 20;
+const MOST_PIECES = 40;
 const LEAST_PIECES = 5;
 const QUADS_OF_FRAME = 90_000;
 

@@ -17,10 +17,13 @@ export interface Atlas {
 
 export const FLOATS_PER_NODE = 8;
 
+/** Dots lie on the edges, pictures under them. */
+export type NodeBatch = "dots" | "pictures";
+
 export class NodeProgram {
   private readonly program: WebGLProgram;
   private readonly at;
-  private readonly nodes: DataTexture;
+  private readonly batches: Record<NodeBatch, DataTexture>;
   private readonly pictures: WebGLTexture;
   private grid: [number, number] = [1, 1];
   private axes: readonly [readonly number[], readonly number[]] = [[1, 0, 0], [0, 1, 0]];
@@ -28,7 +31,7 @@ export class NodeProgram {
   constructor(private readonly gl: WebGL2RenderingContext) {
     this.program = compile(gl, vert, frag);
     this.at = uniforms(gl, this.program, NAMES);
-    this.nodes = new DataTexture(gl, "floats");
+    this.batches = { dots: new DataTexture(gl, "floats"), pictures: new DataTexture(gl, "floats") };
     this.pictures = gl.createTexture();
     this.setAtlas({ columns: 1, rows: 1, width: 1, height: 1, rgba: new Uint8Array(4) });
   }
@@ -50,15 +53,16 @@ export class NodeProgram {
   }
 
   /** Store nodes: x, y, z, radius, colour row, ring row (15: none), picture (-1: none), alpha. */
-  write(nodes: Float32Array, axes: readonly [readonly number[], readonly number[]]): void {
-    this.nodes.write(nodes);
+  write(name: NodeBatch, nodes: Float32Array, axes: readonly [readonly number[], readonly number[]]): void {
+    this.batches[name].write(nodes);
     this.axes = axes;
   }
 
-  draw(count: number, frame: Frame): void {
+  draw(name: NodeBatch, count: number, frame: Frame): void {
+    if (count <= 0) return;
     const { gl, at } = this;
     gl.useProgram(this.program);
-    this.nodes.bind(0);
+    this.batches[name].bind(0);
     gl.activeTexture(gl.TEXTURE1);
     gl.bindTexture(gl.TEXTURE_2D, this.pictures);
     gl.uniform1i(at.uNodes, 0);
