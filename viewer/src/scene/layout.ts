@@ -32,6 +32,7 @@ const SIDE_STEP = 1.1;
 const SIDE_STEP_FRONT = 1.9;
 // Distance of planes: nearer and one hides the next, further and the stack falls apart.
 const LEAST_GAP = 0.54;
+const LEAST_GAP_SHEETS = 0.9; // pictures hide what is behind them
 const LARGEST_GAP = 1.5;
 // Rings become upright ellipses to fill tall canvases, up to this height.
 const MOST_STRETCH = 1.9;
@@ -151,7 +152,7 @@ function stackProportions(
   // Seen from START_YAW the stack is last * gap * cy + 2 * sy wide and falls by sy * sp a gap.
   const tallest = (2 * towers * most + between) * cp;
   const wanted = (aspect * tallest - 2 * sy) / Math.max(last * (cy - aspect * sy * sp), 0.01);
-  const gap = Math.min(LARGEST_GAP, Math.max(LEAST_GAP, wanted));
+  const gap = Math.min(LARGEST_GAP, Math.max(layout === "grid" ? LEAST_GAP_SHEETS : LEAST_GAP, wanted));
   const high = (last * gap * cy + 2 * sy) / aspect - last * gap * sy * sp;
   const stretch = Math.min(most, Math.max(1, (high / cp - between) / (2 * towers)));
   return { gap, stretch };
