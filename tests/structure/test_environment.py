@@ -38,7 +38,7 @@ def test_what_is_installed_is_not_installed_again(environment):
 def test_test_tools_are_installed_beside_the_demo(environment):
     environment.install("demo")
     environment.install("test")
-    assert environment.commands[-1][-1] == ".[demo,dev]"
+    assert ".[demo,dev]" in environment.commands[-1]
 
 
 def test_after_the_tests_the_demo_needs_nothing(environment):
