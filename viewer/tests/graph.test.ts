@@ -13,7 +13,7 @@ import { pack, smallScene, type SmallScene } from "./blocks";
 function graphOf(small: SmallScene, change: Partial<Choice> = {}) {
   const { arrays, meta } = smallScene(small);
   const scene = readScene(pack(arrays, meta));
-  const choice = { ...defaultChoice(scene.calls[0]!.heads, "ring"), ...change };
+  const choice = { ...defaultChoice(scene.calls[0]!.heads, "ring"), values: false, ...change };
   const index = indexNodes(scene);
   return { scene, choice, index, graph: buildGraph(scene, index, choice) };
 }
@@ -124,6 +124,14 @@ describe("pruning", () => {
     expect(shown(0.01)).toEqual([1, 1, 1]);
     expect(shown(0.6)).toEqual([2, 1, 2]);
     expect(shown(0.85)).toEqual([3, 2, 3]);
+  });
+
+  it("counts attention once where it is drawn within planes and between them", () => {
+    const { graph } = graphOf({ weights: FULL, norms: [[1, 1, 1]] }, { values: true });
+    const order = orderEdges(graph, "layer");
+    expect(graph.mass).toBeCloseTo(3, 6);
+    expect(order.massBefore.at(-1)).toBeCloseTo(3, 6);
+    expect(order.carriedBefore.at(-1)).toBeCloseTo(3, 6);
   });
 
   it("by strength compares all layers and rows", () => {

@@ -18,13 +18,15 @@ function sortableBits(values: Float32Array): Uint32Array {
 /** Return indices in rising order of `values`; equal values keep their order. Linear in their number. */
 export function risingOrder(values: Float32Array): Uint32Array {
   const bits = sortableBits(values);
-  let from = new Uint32Array(values.length).map((_, n) => n);
+  let from = new Uint32Array(values.length);
+  for (let n = 0; n < from.length; n++) from[n] = n;
   let to = new Uint32Array(values.length);
   for (let shift = 0; shift < 32; shift += RADIX_BITS) {
     const starts = new Uint32Array(BUCKETS + 1);
     for (let n = 0; n < bits.length; n++) starts[((bits[n]! >>> shift) & (BUCKETS - 1)) + 1]!++;
     for (let b = 0; b < BUCKETS; b++) starts[b + 1]! += starts[b]!;
-    for (const index of from) {
+    for (let n = 0; n < from.length; n++) {
+      const index = from[n]!;
       const bucket = (bits[index]! >>> shift) & (BUCKETS - 1);
       to[starts[bucket]!++] = index;
     }
@@ -35,7 +37,7 @@ export function risingOrder(values: Float32Array): Uint32Array {
 
 /** Return indices by rising `group`, within a group by falling value; equal values keep their order. */
 export function groupedFallingOrder(group: Uint32Array, values: Float32Array, groups: number): Uint32Array {
-  const byValue = risingOrder(values.map((value) => -value));
+  const byValue = fallingOrder(values);
   const starts = new Uint32Array(groups + 1);
   for (const g of group) starts[g + 1]!++;
   for (let g = 0; g < groups; g++) starts[g + 1]! += starts[g]!;
@@ -44,18 +46,18 @@ export function groupedFallingOrder(group: Uint32Array, values: Float32Array, gr
   return order;
 }
 
-/** Place of each value in its group, 0 for the largest. */
-export function fallingPlaces(group: Uint32Array, values: Float32Array, groups: number): Float32Array {
-  const order = groupedFallingOrder(group, values, groups);
-  const places = new Float32Array(values.length);
-  let last = -1;
-  let place = 0;
-  for (const index of order) {
-    const g = group[index]!;
-    place = g === last ? place + 1 : 0;
-    last = g;
-    places[index] = place;
-  }
+/** Return indices by falling value; equal values keep their order. */
+export function fallingOrder(values: Float32Array): Uint32Array {
+  const negative = new Float32Array(values.length);
+  for (let n = 0; n < values.length; n++) negative[n] = -values[n]!;
+  return risingOrder(negative);
+}
+
+/** Place of each value in its group, 0 for the largest; `order` is by falling value. */
+export function fallingPlaces(group: Uint32Array, order: Uint32Array, groups: number): Float32Array {
+  const places = new Float32Array(order.length);
+  const next = new Uint32Array(groups);
+  for (let n = 0; n < order.length; n++) places[order[n]!] = next[group[order[n]!]!]!++;
   return places;
 }
 

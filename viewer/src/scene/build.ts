@@ -61,7 +61,12 @@ export function buildGraph(scene: SceneData, index: NodeIndex, choice: Choice): 
   const edges = new Edges();
   const sums = { total: 0, mass: 0, carried: 0 };
   for (const part of parts) {
-    for (const kind of part.kinds) addCall(part.rows, kind, floor, { edges, sums, scene, index, choice });
+    for (const kind of part.kinds) {
+      const mass = sums.mass;
+      addCall(part.rows, kind, floor, { edges, sums, scene, index, choice });
+      // Attention that is drawn twice, within a plane and as ribbons, is counted once.
+      if (kind === VALUE && part.kinds.includes(ATTENTION)) sums.mass = mass;
+    }
   }
   if (floor > 0) dropped.push(`weights below ${floor.toExponential(0)} are counted but not sorted`);
   return { edges, fixed: fixedEdges(scene, index, choice), ...sums, dropped: [...new Set(dropped)], flatHeads };

@@ -34,7 +34,7 @@ export function defaultChoice(heads: number, layout: LayoutName): Choice {
     layersOff: new Set(),
     chosenHeads: new Set(few ? Array.from({ length: heads }, (_, head) => head) : []),
     onlyChosen: few,
-    solo: null, attention: true, values: false, residual: true, classes: true,
+    solo: null, attention: true, values: true, residual: true, classes: true,
   };
 }
 

@@ -1,18 +1,24 @@
 /** Which edges are shown: an order in which every threshold is a prefix. */
 
-import { fallingPlaces, risingOrder, shareAbove } from "../maths/order";
+import { fallingOrder, fallingPlaces, risingOrder, shareAbove } from "../maths/order";
 import type { PruneName } from "./choice";
-import { ATTENTION, KINDS, type Edges } from "./edges";
+import { ATTENTION, KINDS, VALUE, type Edges } from "./edges";
 import type { Graph } from "./build";
 
 /** Edges sorted so that the first n are those shown. `key` rises along the order. */
 export interface Order {
-  readonly edges: Edges; // in the order of drawing
+  readonly edges: Edges; // in the order of drawing: as many as can be drawn
+  readonly index: Uint32Array; // edges of the graph in this order, all of them
   readonly key: Float32Array;
-  readonly massBefore: Float64Array; // attention of the first n edges, n = 0 to length
+  readonly massBefore: Float64Array; // attention of the first n edges, n = 0 to all
   readonly carriedBefore: Float64Array; // contribution of the first n value edges
   readonly always: number; // edges of heads that are uniform throughout: shown at any threshold
 }
+
+// Edges of a picture. More cannot be told apart; the count says so.
+export const MOST_DRAWN = 50_000;
+// In the stack, where attention edges are drawn too, one value edge is shown for so many of them.
+const EDGES_PER_VALUE = 4;
 
 /** Number the groups within which edges are compared: one call and one kind of edge. */
 export function groupEdges(edges: Edges, count = edges.length): { group: Uint32Array; groups: number } {
@@ -73,12 +79,16 @@ function rowShares(edges: Edges): Float32Array {
 }
 
 /** What the threshold compares: smaller is shown sooner. */
-function pruneKeys(name: PruneName, edges: Edges): Float32Array {
-  const { group, groups } = groupEdges(edges);
-  if (name === "layer") return fallingPlaces(group, measures(edges), groups);
+function pruneKeys(name: PruneName, edges: Edges, values: Float32Array, byMeasure: Uint32Array): Float32Array {
   if (name === "row") return rowShares(edges);
+  if (name === "layer") {
+    const { group, groups } = groupEdges(edges);
+    const places = fallingPlaces(group, byMeasure, groups);
+    if (!edges.kind.subarray(0, edges.length).includes(ATTENTION)) return places;
+    for (let n = 0; n < places.length; n++) if (edges.kind[n] === VALUE) places[n]! *= EDGES_PER_VALUE;
+    return places;
+  }
   // Contributions of one kind and weights of another are not comparable: each as a share of its largest.
-  const values = measures(edges);
   const largest = new Float32Array(KINDS);
   for (let n = 0; n < values.length; n++) {
     const kind = edges.kind[n]!;
@@ -90,26 +100,31 @@ function pruneKeys(name: PruneName, edges: Edges): Float32Array {
 /** Sort the edges of a graph for a pruning. Uniform heads come first if nothing else is drawn, else last. */
 export function orderEdges(graph: Graph, name: PruneName): Order {
   const { edges } = graph;
-  const keys = pruneKeys(name, edges);
-  const flat = edges.flat.subarray(0, edges.length);
-  const isAllFlat = edges.length > 0 && flat.every((value) => value === 1);
-  for (let n = 0; n < keys.length; n++) if (flat[n]) keys[n] = isAllFlat ? -Infinity : Infinity;
+  const count = edges.length;
+  const values = measures(edges);
+  const byMeasure = fallingOrder(values);
+  const keys = pruneKeys(name, edges, values, byMeasure);
+  const flat = edges.flat.subarray(0, count);
+  const isAllFlat = count > 0 && !flat.includes(0);
+  for (let n = 0; n < count; n++) if (flat[n]) keys[n] = isAllFlat ? -Infinity : Infinity;
   // Equal keys: the stronger first, so that under-blending keeps it on top.
-  const byMeasure = risingOrder(measures(edges).map((value) => -value));
-  const second = risingOrder(Float32Array.from(byMeasure, (n) => keys[n]!));
-  const order = second.map((n) => byMeasure[n]!);
-  const sorted = edges.select(order);
-  const massBefore = new Float64Array(order.length + 1);
-  const carriedBefore = new Float64Array(order.length + 1);
-  for (let n = 0; n < order.length; n++) {
-    const carried = sorted.kind[n] === ATTENTION ? 0 : sorted.contribution[n]!;
-    massBefore[n + 1] = massBefore[n]! + sorted.mass[n]!;
+  const byMeasureKeys = new Float32Array(count);
+  for (let n = 0; n < count; n++) byMeasureKeys[n] = keys[byMeasure[n]!]!;
+  const index = risingOrder(byMeasureKeys);
+  const key = new Float32Array(count);
+  const massBefore = new Float64Array(count + 1);
+  const carriedBefore = new Float64Array(count + 1);
+  const hasAttention = edges.kind.subarray(0, count).includes(ATTENTION);
+  for (let n = 0; n < count; n++) {
+    const edge = (index[n] = byMeasure[index[n]!]!);
+    key[n] = keys[edge]!;
+    const carried = edges.kind[edge] === ATTENTION ? 0 : edges.contribution[edge]!;
+    const isSecond = hasAttention && edges.kind[edge] === VALUE; // its attention is counted within the plane
+    massBefore[n + 1] = massBefore[n]! + (isSecond ? 0 : edges.mass[edge]!);
     carriedBefore[n + 1] = carriedBefore[n]! + (carried === carried ? carried : 0);
   }
-  return {
-    edges: sorted, key: Float32Array.from(order, (n) => keys[n]!), massBefore, carriedBefore,
-    always: isAllFlat ? order.length : 0,
-  };
+  const drawn = edges.select(index.subarray(0, MOST_DRAWN));
+  return { edges: drawn, index, key, massBefore, carriedBefore, always: isAllFlat ? count : 0 };
 }
 
 /** How many edges have a key below `limit`. */

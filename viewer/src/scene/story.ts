@@ -108,7 +108,7 @@ function touches(scene: SceneData, edges: Edges, n: number, side: number, token:
   );
 }
 
-/** The edges of a token's story, strongest first in each layer; `edges` are in order of measure. */
+/** The edges of a token's story, strongest first. */
 export function storyEdges(scene: SceneData, edges: Edges, fixed: Edges, side: number, token: number): Edges {
   const groups = new Map<string, number[]>();
   for (let n = 0; n < edges.length; n++) {

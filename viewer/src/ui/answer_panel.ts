@@ -1,13 +1,16 @@
 /** The panel while nothing is selected: the model's answer, and what to know about the data. */
 
-import { percent, quantity } from "../maths/digits";
+import { codeError, percent, quantity } from "../maths/digits";
+import { VALUE } from "../scene/edges";
 import type { OutputsData } from "../wire/outputs";
 import { bar, bars } from "./bars";
-import { labelOf, make, tokenText } from "./element";
+import { button, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
+import { describe } from "./tooltip";
 
 // Answers that are listed; a language model gives more than anybody reads.
 const MOST_LISTED = 20;
+const MOST_EDGES = 6;
 
 export function answerPanel(model: Model): HTMLElement {
   const { scene } = model;
@@ -17,6 +20,7 @@ export function answerPanel(model: Model): HTMLElement {
     make("h2", { text: "What is drawn" }),
     make("p", { class: "note", text: describeView(model) }),
   );
+  panel.append(...strongest(model));
   const notes = [...scene.warnings];
   if (notes.length) {
     const list = make("ul", { class: "warnings" });
@@ -32,6 +36,23 @@ export function answerPanel(model: Model): HTMLElement {
     }),
   );
   return panel;
+}
+
+/** The first edges of the picture as a list: where to look first, and the way of a screen reader to edges. */
+function strongest(model: Model): HTMLElement[] {
+  const count = Math.min(MOST_EDGES, model.shown(), model.order.edges.length);
+  if (count === 0 || model.order.always > 0) return [];
+  const list = make("ol", { class: "edges" });
+  for (let n = 0; n < count; n++) {
+    const edge = model.order.edges.at(n);
+    const call = model.scene.calls[edge.call]!;
+    const [query, key] = [model.scene.sides[call.querySide]!.tokens[edge.query]!, model.scene.sides[call.keySide]!.tokens[edge.key]!];
+    const head = edge.head < 0 ? "mean" : `head ${edge.head}`;
+    list.append(make("li", {}, button({ title: describe(model, { kind: "edge", edge }), on: { click: () => model.select({ kind: "edge", edge }) } },
+      tokenText(labelOf(query, 12)), make("span", { class: "soft", text: edge.kind === VALUE ? " ⇠ " : " → " }), tokenText(labelOf(key, 12)),
+      make("span", { class: "soft number", text: `  ${quantity(edge.weight, codeError(edge.weight, call.code))} · L${call.layer} ${head}` }))));
+  }
+  return [make("h2", { text: "First of the edges shown" }), list];
 }
 
 function answer(outputs: OutputsData): HTMLElement[] {

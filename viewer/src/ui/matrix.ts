@@ -11,7 +11,7 @@ import { headColour, heatTable, type Theme } from "./theme";
 const MOST_PIXELS = 32;
 const LEAST_CELL = 11;
 const LARGEST_CELL = 27;
-const ROOM_PX = 176;
+const ROOM_PX = 168;
 
 export class Matrix {
   readonly element = make("div");

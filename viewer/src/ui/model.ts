@@ -19,11 +19,13 @@ export type Change = "scene" | "graph" | "threshold" | "selection";
 const LONGEST_SCENE = 600 * 1024 * 1024;
 // Decoded frames that are kept for going back and forth.
 const KEPT_FRAMES = 6;
-// Edges of a picture. More cannot be told apart; the count says so.
-export const MOST_DRAWN = 50_000;
 export const MOST_DRAWN_MOVING = 10_000;
 // Edges per token and layer that the default shows.
 const EDGES_PER_TOKEN = 2;
+// Weights beyond which a page opens without value edges: they double what has to be sorted.
+const MANY_WEIGHTS = 400_000;
+// Share of a row at which its strongest edge alone is shown.
+const LEAST_ROW_SHARE = 0.02;
 // Range of the strength threshold: four decades below the largest.
 const STRENGTH_DECADES = 4;
 
@@ -35,7 +37,7 @@ export class Model {
   order!: Order;
   received!: ReturnType<typeof receivedAttention>;
   frame = -1;
-  sliders: Record<PruneName, number> = { layer: 0, row: 0.5, strength: 0 }; // 0 to 1
+  sliders: Record<PruneName, number> = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN }; // 0 to 1
   selection: Selection | null = null;
   hover: Selection | null = null;
   private readonly cache = new Map<number, SceneData>();
@@ -80,8 +82,10 @@ export class Model {
     const hasPictures = this.scene.sides.some((side) => side.patches !== null || side.grid !== null);
     const layout: LayoutName = hasPictures ? "grid" : "ring";
     this.choice = defaultChoice(heads, layout);
+    const weights = this.scene.calls.reduce((sum, call) => sum + call.weight.length, 0);
+    if (weights > MANY_WEIGHTS) this.choice.values = false;
     this.selection = null;
-    this.sliders = { layer: Number.NaN, row: 0.5, strength: Number.NaN };
+    this.sliders = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN };
   }
 
   /** A token stays selected in the next frame if it is there; an edge does not, its numbers are others. */
@@ -113,12 +117,14 @@ export class Model {
     this.received = receivedAttention(this.scene, this.index, this.choice);
     const { sliders } = this;
     if (Number.isNaN(sliders.layer)) sliders.layer = this.sliderOfLayerLimit(EDGES_PER_TOKEN * this.tokens());
+    const { key } = this.order;
+    const wanted = EDGES_PER_TOKEN * this.tokens() * Math.max(1, this.scene.calls.length);
+    const last = key.length ? key[Math.min(key.length - 1, wanted)]! : 0;
     if (this.choice.prune === "strength" && Number.isNaN(sliders.strength)) {
-      const groups = new Set(this.order.edges.call.subarray(0, this.order.edges.length)).size;
-      const n = Math.min(this.order.key.length - 1, EDGES_PER_TOKEN * this.tokens() * Math.max(groups, 1));
-      const share = n >= 0 ? Math.max(-this.order.key[n]!, 10 ** -STRENGTH_DECADES) : 0.1;
-      sliders.strength = Math.min(1, Math.max(0, -Math.log10(share) / STRENGTH_DECADES));
+      const share = Math.max(-last, 10 ** -STRENGTH_DECADES);
+      sliders.strength = Math.min(0.999, Math.max(0, -Math.log10(share) / STRENGTH_DECADES));
     }
+    if (this.choice.prune === "row" && Number.isNaN(sliders.row)) sliders.row = Math.min(0.9, Math.max(LEAST_ROW_SHARE, last));
   }
 
   /** Real tokens of the longest side. */

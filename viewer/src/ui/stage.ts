@@ -16,7 +16,7 @@ import { make } from "./element";
 import { drawLabels } from "./labels";
 import { edgeLooks, endsOf, nodeLooks, pictureAtlas } from "./looks";
 import { fitPoints, marginsOf, planeShapes, startView } from "./views";
-import { MOST_DRAWN, MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
+import { MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
 // A view change that the eye can follow.
@@ -118,7 +118,7 @@ export class Stage {
     const name = `${model.choice.view} ${model.choice.layout} ${model.choice.layer}`;
     this.places = placeNodes(model.scene, model.index, model.choice, Math.min(4, Math.max(0.4, aspect || 1)));
     const { edges } = model.order;
-    this.curves = this.curvesOf(edges, Math.min(edges.length, MOST_DRAWN));
+    this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
     this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
     const { fixed } = model.graph;
@@ -164,7 +164,7 @@ export class Stage {
     this.marked = new Edges();
     this.lit = null;
     if (shown?.kind === "token") {
-      this.marked = storyEdges(model.scene, model.order.edges, model.graph.fixed, shown.side, shown.token);
+      this.marked = storyEdges(model.scene, model.graph.edges, model.graph.fixed, shown.side, shown.token);
     } else if (shown) this.marked.add(shown.edge);
     if (over) this.marked.add(over.edge);
     if (shown) {
@@ -187,7 +187,10 @@ export class Stage {
   resize(width: number, height: number): void {
     if (width < 2 || height < 2 || (width === this.size[0] && height === this.size[1])) return;
     this.size = [width, height];
-    if (this.model.frame >= 0 && this.renderer && !this.isLost) this.buildGeometry();
+    if (this.model.frame >= 0 && this.renderer && !this.isLost) {
+      this.buildGeometry();
+      this.mark();
+    }
     this.requestDraw();
   }
 

@@ -4,7 +4,8 @@ import { count, percent } from "../maths/digits";
 import { MOST_HUES } from "../scene/choice";
 import { SCALES } from "../scene/scales";
 import { make } from "./element";
-import { MOST_DRAWN, type Model } from "./model";
+import { MOST_DRAWN } from "../scene/prune";
+import type { Model } from "./model";
 
 export class Status {
   readonly element = make("div", { class: "status", attributes: { role: "status" } });

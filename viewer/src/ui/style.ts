@@ -48,6 +48,7 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
 .panel { grid-area: panel; width: 304px; padding: 4px 14px 14px; overflow: hidden auto; border-left: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
 .grid[data-rail=closed] .rail, .grid[data-panel=closed] .panel { display: none; }
 h2 { font-size: 11px; letter-spacing: .06em; text-transform: uppercase; color: var(--soft); font-weight: 600; margin: 14px 0 6px; }
+h3 bdi.token { white-space: pre-wrap; }
 h3 { font-size: 15px; margin: 10px 0 2px; font-weight: 600; overflow-wrap: anywhere; }
 p { margin: 4px 0; }
 .note { color: var(--soft); font-size: 12px; }
@@ -122,6 +123,8 @@ input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px;
 .sentence { display: flex; flex-wrap: wrap; gap: 4px 6px; align-items: center; margin: 8px 0 2px; font-size: 15px; font-weight: 600; overflow-wrap: anywhere; }
 .sentence small { font-size: 12px; font-weight: 400; color: var(--soft); }
 .swatch { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 5px; }
+ol.edges { list-style: none; margin: 0; padding: 0; font-size: 12.5px; } ol.edges button { text-align: start; padding: 1px 0; max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; display: block; }
+ol.edges button:hover { color: var(--accent); }
 ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--soft); }
 .back { float: right; margin-top: 9px; font-size: 12px; color: var(--accent); }
 

@@ -29,18 +29,13 @@ export class Threshold {
   constructor(private readonly model: Model, private theme: Theme) {
     this.slider = make("input", {
       attributes: { type: "range", min: "0", max: "1", step: "0.001", "aria-label": "how many edges are shown" },
-      on: { input: () => model.setSlider(this.sliderValue(Number(this.slider.value))) },
+      on: { input: () => model.setSlider(Number(this.slider.value)) },
     });
     this.modes = segments<PruneName>(
       Object.entries(PRUNINGS).map(([value, { label, title }]) => ({ value: value as PruneName, label, title })),
       (prune) => model.choose({ prune }), "what the threshold compares",
     );
     this.element = make("section", {}, make("h2", { text: "Edges shown" }), this.modes.element, this.canvas, this.slider, this.words);
-  }
-
-  /** Right is always more edges. */
-  private sliderValue(position: number): number {
-    return position;
   }
 
   setTheme(theme: Theme): void {
@@ -50,10 +45,11 @@ export class Threshold {
 
   /** Sort edges into bins: the graph changed. */
   refresh(): void {
-    const { edges } = this.model.order;
-    this.bin = new Uint8Array(edges.length);
-    for (let n = 0; n < edges.length; n++) {
-      const place = (Math.log10(edges.mass[n]!) - LOWEST) / (HIGHEST - LOWEST);
+    const { index } = this.model.order;
+    const { mass } = this.model.graph.edges;
+    this.bin = new Uint8Array(index.length);
+    for (let n = 0; n < index.length; n++) {
+      const place = (Math.log10(mass[index[n]!]!) - LOWEST) / (HIGHEST - LOWEST);
       this.bin[n] = Math.min(BINS - 1, Math.max(0, Math.floor(place * BINS)));
     }
     this.modes.choose(this.model.choice.prune);
@@ -79,8 +75,11 @@ export class Threshold {
     const { model } = this;
     const limit = model.limit();
     if (model.sliders[model.choice.prune] >= 1) return "all edges";
-    if (model.choice.prune === "layer") return `the ${count(limit)} strongest edges of each layer`;
-    if (model.choice.prune === "row") return `each token's strongest, up to ${percent(limit)} of its attention`;
+    if (model.choice.prune === "layer") {
+      const isBoth = model.choice.view === "3d" && model.choice.attention && model.choice.values;
+      return `the ${count(limit)} strongest edges of each layer${isBoth ? `, ${count(Math.ceil(limit / 4))} of its values` : ""}`;
+    }
+    if (model.choice.prune === "row") return `each token's strongest edges in each head, up to ${percent(limit)} of its attention`;
     return `edges of at least ${percent(limit)} of the strongest`;
   }
 

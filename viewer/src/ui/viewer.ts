@@ -77,8 +77,8 @@ export class Viewer {
     const rail = make("aside", { class: "rail", attributes: { "aria-label": "heads, threshold and drawing" } },
       make("h2", { text: "Layers × heads" }), this.matrix.element, this.threshold.element, this.options.element);
     this.grid.append(
-      this.header.element, this.frames.element, rail,
-      make("main", { class: "centre" }, this.stage.element, this.status.element), this.panel, this.strip.element);
+      this.header.element, this.frames.element,
+      make("main", { class: "centre" }, this.stage.element, this.status.element), rail, this.panel, this.strip.element);
     this.element.append(this.grid, this.spoken);
     this.stopGestures = listenToGestures(this.stage.canvas, this.gestures());
     this.element.addEventListener("keydown", (event) => this.onKey(event), { signal: this.stop.signal });

@@ -30,7 +30,7 @@ export function marginsOf(model: Model, size: readonly [number, number]): Margin
   const tokens = longest(0);
   const names = (model.scene.outputs?.names ?? []).slice(0, model.index.answers);
   const answers = names.length
-    ? Math.min(Math.max(...names.map((name) => [...labelOf(name, 18)].length + 6)) * 7.2 + 18, size[0] * 0.26)
+    ? Math.min(Math.max(...names.map((name) => [...labelOf(name, 18)].length + 7)) * 7.4 + 18, size[0] * 0.26)
     : tokens;
   if (view === "layer") return { left: tokens, right: tokens, top: 26, bottom: 26 };
   if (view === "front") return { left: tokens, right: answers, top: 32, bottom: 16 };
