@@ -2,13 +2,14 @@
 
 import type { CallData, SceneData } from "../wire/scene";
 import { drawnHeads, type Choice } from "./choice";
-import { ANSWER, ATTENTION, type Edges } from "./edges";
+import { ANSWER, ATTENTION, VALUE, type Edges } from "./edges";
 import { nodeOf, type NodeIndex } from "./nodes";
 import { queryShift, rowWidth } from "./rows";
 
 // Edges of a story: a token's strongest in each layer and direction, up to this share of what it has there.
 const STORY_SHARE = 0.8;
-const STORY_EDGES = 10;
+const STORY_EDGES = 8;
+const STORY_VALUES = 3; // ribbons into the token and out of it, in each layer
 
 export interface Partner {
   readonly token: number;
@@ -112,7 +113,8 @@ function touches(scene: SceneData, edges: Edges, n: number, side: number, token:
 export function storyEdges(scene: SceneData, edges: Edges, fixed: Edges, side: number, token: number): Edges {
   const groups = new Map<string, number[]>();
   for (let n = 0; n < edges.length; n++) {
-    if (!touches(scene, edges, n, side, token)) continue;
+    // Of a uniform head's edges none is stronger than another: a choice among them would mean nothing.
+    if (edges.flat[n] || !touches(scene, edges, n, side, token)) continue;
     const isQuery = edges.query[n] === token && scene.calls[edges.call[n]!]!.querySide === side;
     const name = `${edges.call[n]!} ${edges.kind[n]!} ${edges.kind[n] === ATTENTION ? "" : isQuery}`;
     const group = groups.get(name);
@@ -120,11 +122,13 @@ export function storyEdges(scene: SceneData, edges: Edges, fixed: Edges, side: n
     else groups.set(name, [n]);
   }
   const chosen: number[] = [];
+  const hasAttention = edges.kind.subarray(0, edges.length).includes(ATTENTION);
   for (const group of groups.values()) {
     group.sort((a, b) => edges.measure(b) - edges.measure(a));
     const total = group.reduce((sum, n) => sum + edges.measure(n), 0);
     let sum = 0;
-    for (const n of group.slice(0, STORY_EDGES)) {
+    const most = edges.kind[group[0]!] === VALUE && hasAttention ? STORY_VALUES : STORY_EDGES;
+    for (const n of group.slice(0, most)) {
       if (sum >= STORY_SHARE * total && total > 0) break;
       chosen.push(n);
       sum += edges.measure(n);

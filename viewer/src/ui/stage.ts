@@ -285,7 +285,7 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || model.hover?.kind === "token";
-    const [main, fixed, marked] = edgeStyles(shown, isDim, model.choice.view === "front");
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height));
     renderer.draw({
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
       dots: model.index.count,
@@ -387,9 +387,10 @@ export class Stage {
 }
 
 /** Widths and opacities: fewer edges may be wider; a selection dims the rest. */
-function edgeStyles(count: number, isDim: boolean, isFront: boolean): [EdgeStyle, EdgeStyle, EdgeStyle] {
-  const widest = Math.max(1.1, Math.min(isFront ? 4.2 : 3.6, 3.8 * Math.sqrt(420 / Math.max(count, 1))));
+function edgeStyles(count: number, isDim: boolean, room: number): [EdgeStyle, EdgeStyle, EdgeStyle] {
+  const fit = Math.min(1, Math.max(0.55, room / 560));
+  const widest = Math.max(1.1, fit * Math.min(4, 3.8 * Math.sqrt(420 / Math.max(count, 1))));
   const main: EdgeStyle = { width: [0.7, widest], alpha: isDim ? [0.05, 0.12] : [0.75, 0.96] };
   const fixed: EdgeStyle = { width: [0.8, 3], alpha: isDim ? [0.02, 0.1] : [0.06, 0.95] };
-  return [main, fixed, { width: [1, 4.2], alpha: [0.85, 1] }];
+  return [main, fixed, { width: [0.9, 4.2 * fit], alpha: [0.85, 1] }];
 }

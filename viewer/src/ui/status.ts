@@ -30,7 +30,9 @@ export class Status {
     parts.push(` · strength: ${SCALES[choice.scale].label}`);
     const notes = [...graph.dropped];
     if (shown > MOST_DRAWN) notes.unshift(`${count(MOST_DRAWN)} are drawn`);
-    if (graph.flatHeads.length) notes.unshift(`${listed(graph.flatHeads)} uniform: drawn flat`);
+    if (graph.flatHeads.length) {
+      notes.unshift(`${listed(graph.flatHeads)} uniform: drawn flat${order.always ? "" : ", and only when all else is shown"}`);
+    }
     if (notes.length) parts.push(make("span", { class: "soft", text: ` · ${notes[0]}${notes.length > 1 ? ` (+${notes.length - 1})` : ""}`, title: notes.join("\n") }));
     this.counts.replaceChildren(...parts);
     this.counts.title = `${SCALES[choice.scale].label}: ${SCALES[choice.scale].formula}`;

@@ -10,7 +10,7 @@ const FULL_SHADE = 4;
 
 export class Strip {
   readonly element = make("footer", { class: "strip", attributes: { "aria-label": "tokens", role: "region" } });
-  private words: HTMLButtonElement[][] = [];
+  private words: (HTMLButtonElement | null)[][] = []; // null: padding
 
   constructor(private readonly model: Model) {}
 
@@ -21,23 +21,18 @@ export class Strip {
     model.scene.sides.forEach((side, s) => {
       const line = make("div", { class: "line" });
       if (model.scene.sides.length > 1) line.append(make("span", { class: "side", text: side.name }));
-      const words = side.tokens.slice(0, MOST_WORDS).map((text, token) => {
-        const isPadded = side.padded[token] === 1;
-        const word = button({
-          class: "word", title: isPadded ? `token ${token}: padding, not drawn` : `token ${token}`,
+      const words = side.tokens.slice(0, MOST_WORDS).map((text, token) =>
+        side.padded[token] ? null : button({
+          class: "word",
           on: {
             click: () => this.toggle(s, token),
-            pointerenter: () => isPadded || model.preview({ kind: "token", side: s, token, plane: 0 }),
-            pointerleave: () => isPadded || model.preview(null),
+            pointerenter: () => model.preview({ kind: "token", side: s, token, plane: 0 }),
+            pointerleave: () => model.preview(null),
           },
-        }, tokenText(labelOf(text)));
-        if (isPadded) {
-          word.dataset["padded"] = "yes";
-          word.disabled = true;
-        }
-        return word;
-      });
-      line.append(...words);
+        }, tokenText(labelOf(text))));
+      line.append(...words.filter((word) => word !== null));
+      const padding = side.padded.reduce((sum, padded) => sum + padded, 0);
+      if (padding) line.append(make("span", { class: "padding", text: `${padding} × padding`, title: "Padded tokens are not drawn" }));
       if (side.tokens.length > MOST_WORDS) line.append(make("span", { class: "soft", text: `… the first ${MOST_WORDS} of ${side.tokens.length}; find the rest with /` }));
       this.words.push(words);
       this.element.append(line);
@@ -55,7 +50,7 @@ export class Strip {
   shade(): void {
     this.words.forEach((words, side) => words.forEach((word, token) => {
       const share = this.model.received.tokens[side]![token] ?? 0;
-      if (word.dataset["padded"]) return;
+      if (!word) return;
       word.style.setProperty("--share", `${Math.round(72 * Math.min(1, share / FULL_SHADE))}%`);
       word.title = `token ${token}: receives ${share.toFixed(2)} × an even share`;
     }));
@@ -70,7 +65,7 @@ export class Strip {
         const call = scene.calls[selection.edge.call]!;
         isOn = (call.querySide === side && selection.edge.query === token) || (call.keySide === side && selection.edge.key === token);
       }
-      word.setAttribute("aria-pressed", String(isOn));
+      word?.setAttribute("aria-pressed", String(isOn));
     }));
   }
 

@@ -21,7 +21,7 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
   background: var(--panel); border-bottom: 1px solid var(--line); }
 .names { flex: 1 1 0; min-width: 0; display: flex; align-items: baseline; gap: 10px; white-space: nowrap; overflow: hidden; }
 .title { font-weight: 650; font-size: 14px; margin: 0; overflow: hidden; text-overflow: ellipsis; flex: 0 1 auto; }
-.subtitle { color: var(--soft); overflow: hidden; text-overflow: ellipsis; flex: 0 3 auto; }
+.subtitle { color: var(--soft); overflow: hidden; text-overflow: ellipsis; flex: 1 1 0; min-width: 0; }
 .segments { display: inline-flex; background: var(--raised); border: 1px solid var(--line); border-radius: 7px; padding: 1px; flex: none; }
 .segments button { padding: 3px 10px; border-radius: 5px; color: var(--soft); white-space: nowrap; }
 .segments button:hover { color: var(--ink); }
@@ -137,7 +137,7 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
 .word:hover { border-color: var(--soft); }
 .word[aria-pressed=true] { border-color: var(--mark); box-shadow: inset 0 0 0 1px var(--mark); }
 .word[data-found=yes] { outline: 2px solid var(--plus); outline-offset: -1px; }
-.word[data-padded=yes] { background: none; border: 1px dashed var(--line); color: var(--soft); opacity: .7; cursor: default; }
+.padding { border: 1px dashed var(--line); border-radius: 5px; padding: 0 6px; color: var(--soft); font-size: 12px; line-height: 20px; white-space: nowrap; }
 .narrow { display: none; }
 
 @container viewer (max-width: 980px) {
@@ -147,7 +147,7 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
 }
 @container viewer (max-width: 760px) {
   .head { padding: 5px 8px; gap: 6px; } .frames { padding: 4px 8px; } .strip { padding: 4px 8px; max-height: 58px; }
-  .search { width: 84px; } .status { padding: 4px 8px; } .segments button { padding: 3px 8px; }
+  .search { width: 84px; } .status { padding: 3px 8px; font-size: 11.5px; gap: 0 10px; } .legend { gap: 0 9px; font-size: 11px; } .legend i.wedge { width: 22px; } .segments button { padding: 3px 8px; }
   .title { font-size: 13px; }
 }
 @media (prefers-reduced-motion: no-preference) { .icon, .chip, .word, .segments button { transition: background-color .12s, border-color .12s, color .12s; } }
