@@ -36,7 +36,7 @@ def test_the_readme_runs(script, tmp_path, monkeypatch):
     }
     with mpl.rc_context():
         for block in blocks:
-            exec(block.replace("import torch.nn as nn", "import headscape, torch.nn as nn"), names)
+            exec(block, names)
     written = {path.name for path in tmp_path.iterdir()}
     assert {"headscape.html", "attention.html", "attention.pdf", "attention.headscape"} <= written
     assert names["trace"].tokens() == ["i", "love", "this", "airline"]
