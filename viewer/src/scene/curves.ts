@@ -70,7 +70,7 @@ function withinPlane(
   const flip = dy < 0 || (dy === 0 && dx < 0) ? -1 : 1;
   const [px, py] = [(-dy / chord) * flip, (dx / chord) * flip];
   let bend = lane * chord * 0.4;
-  if (lanes.layout === "line") bend += chord * 0.5;
+  if (lanes.layout === "line") bend += chord * (lanes.isStack ? 0.5 : -0.5); // away from the labels
   if (lanes.layout === "grid") bend += chord * 0.12;
   let [qx, qy] = [middle[0]! + px * bend, middle[1]! + py * bend];
   if (lanes.layout === "ring") {

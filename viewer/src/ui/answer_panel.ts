@@ -21,6 +21,7 @@ export function answerPanel(model: Model): HTMLElement {
     make("p", { class: "note", text: describeView(model) }),
   );
   panel.append(...strongest(model));
+  if (model.page.note) panel.append(make("h2", { text: "About" }), make("p", { class: "note", text: model.page.note.slice(0, 2000) }));
   const notes = [...scene.warnings];
   if (notes.length) {
     const list = make("ul", { class: "warnings" });

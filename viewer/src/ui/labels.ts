@@ -184,7 +184,7 @@ function addAnswers(wishes: Wishes, scene: LabelScene): void {
     const isLit = !scene.lit || scene.lit.has(node);
     const name = labelOf(outputs.names[answer]!, 18);
     const share = outputs.probabilities[answer]!;
-    const text = Number.isFinite(share) ? `${name}  ${Math.round(share * 100)} %` : name;
+    const text = Number.isFinite(share) ? `${name}  ${share < 0.005 ? "< 1" : Math.round(share * 100)} %` : name;
     wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right", "above", "below", "left"], {
       priority: 90 - answer, colour: theme.ink, font: answer === 0 ? STRONG_FONT : LABEL_FONT, alpha: isLit ? 1 : 0.45,
     });

@@ -72,7 +72,7 @@ export class Model {
     this.index = indexNodes(scene);
     if (!before || !isAlike(before, scene)) this.setDefaults();
     this.hover = null;
-    this.keepSelection();
+    this.keepSelection(before);
     this.rebuild();
     this.tell("scene");
   }
@@ -88,15 +88,17 @@ export class Model {
     this.sliders = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN };
   }
 
-  /** A token stays selected in the next frame if it is there; an edge does not, its numbers are others. */
-  private keepSelection(): void {
+  /** A token stays selected if the next frame has the same there; an edge does not, its numbers are others. */
+  private keepSelection(before: SceneData | undefined): void {
     const { selection, scene } = this;
-    if (selection?.kind !== "token") this.selection = null;
-    else {
-      const side = scene.sides[selection.side];
-      const isThere = side && selection.token < side.tokens.length && !side.padded[selection.token];
-      if (!isThere || selection.plane >= side.planes) this.selection = null;
+    if (selection?.kind !== "token") {
+      this.selection = null;
+      return;
     }
+    const side = scene.sides[selection.side];
+    const text = side?.tokens[selection.token];
+    const isSame = text !== undefined && text === before?.sides[selection.side]?.tokens[selection.token];
+    if (!isSame || side!.padded[selection.token] || selection.plane >= side!.planes) this.selection = null;
   }
 
   /** Change choices; edges are built and sorted anew. */

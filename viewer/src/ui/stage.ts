@@ -48,9 +48,10 @@ export class Stage {
   private isLost = false;
   private isDestroyed = false;
   onFirstDraw: (() => void) | null = null;
-  onFault: (text: string | null) => void = () => {};
+  private readonly onFault: (text: string | null) => void;
 
-  constructor(readonly model: Model, public theme: Theme) {
+  constructor(readonly model: Model, public theme: Theme, onFault: (text: string | null) => void) {
+    this.onFault = onFault;
     this.canvas = make("canvas", {
       class: "graph",
       attributes: {
@@ -71,11 +72,10 @@ export class Stage {
       this.onFault(null);
       this.start();
     });
-    this.start();
   }
 
   /** Open the context and send everything again. */
-  private start(): void {
+  start(): void {
     try {
       this.renderer = new Renderer(this.canvas);
     } catch (fault) {

@@ -47,7 +47,7 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
 .rail { grid-area: rail; width: 236px; padding: 4px 12px 12px; overflow: hidden auto; border-right: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
 .panel { grid-area: panel; width: 304px; padding: 4px 14px 14px; overflow: hidden auto; border-left: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
 .grid[data-rail=closed] .rail, .grid[data-panel=closed] .panel { display: none; }
-h2 { font-size: 11px; letter-spacing: .06em; text-transform: uppercase; color: var(--soft); font-weight: 600; margin: 14px 0 6px; }
+h2 { clear: left; font-size: 11px; letter-spacing: .06em; text-transform: uppercase; color: var(--soft); font-weight: 600; margin: 14px 0 6px; }
 h3 bdi.token { white-space: pre-wrap; }
 h3 { font-size: 15px; margin: 10px 0 2px; font-weight: 600; overflow-wrap: anywhere; }
 p { margin: 4px 0; }
@@ -126,6 +126,7 @@ input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px;
 ol.edges { list-style: none; margin: 0; padding: 0; font-size: 12.5px; } ol.edges button { text-align: start; padding: 1px 0; max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; display: block; }
 ol.edges button:hover { color: var(--accent); }
 ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--soft); }
+.patch { float: left; width: 44px; height: 44px; image-rendering: pixelated; margin: 10px 10px 4px 0; border-radius: 4px; box-shadow: 0 0 0 1px var(--line); }
 .back { float: right; margin-top: 9px; font-size: 12px; color: var(--accent); }
 
 .strip { grid-area: strip; border-top: 1px solid var(--line); background: var(--panel); padding: 6px 12px; max-height: 92px; overflow: hidden auto; scrollbar-width: thin; }

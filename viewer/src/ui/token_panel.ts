@@ -13,6 +13,7 @@ export function tokenPanel(model: Model, selection: Extract<Selection, { kind: "
   const { side, token } = selection;
   const text = scene.sides[side]!.tokens[token]!;
   const panel = make("div", {},
+    patch(model, side, token),
     make("h3", {}, tokenText(text === "" ? "(empty string)" : text.slice(0, PANEL_LETTERS) + (text.length > PANEL_LETTERS ? "…" : ""))),
     make("p", { class: "note", text: place(model, side, token, text) }),
   );
@@ -32,6 +33,22 @@ export function tokenPanel(model: Model, selection: Extract<Selection, { kind: "
     text: "Weights are means over the heads drawn. Bars: shares of the norms that are added up, first own state and attention, then the feed-forward's part of what follows.",
   }));
   return panel;
+}
+
+/** The token's own picture; null where it has none. */
+function patch(model: Model, side: number, token: number): HTMLCanvasElement | null {
+  const patches = model.scene.sides[side]!.patches;
+  if (!patches || patches.unpictured.has(token)) return null;
+  const { width, height, rgb } = patches;
+  const canvas = make("canvas", { class: "patch", attributes: { role: "img", "aria-label": "this token's patch" } });
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  if (!context || !width || !height) return null;
+  const image = context.createImageData(width, height);
+  const from = token * width * height * 3;
+  for (let n = 0; n < width * height; n++) image.data.set([rgb[from + 3 * n]!, rgb[from + 3 * n + 1]!, rgb[from + 3 * n + 2]!, 255], 4 * n);
+  context.putImageData(image, 0, 0);
+  return canvas;
 }
 
 function key(colour: string, text: string): HTMLElement {

@@ -58,8 +58,7 @@ export class Viewer {
     this.theme = THEMES[dark.matches ? "dark" : "light"];
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
-    this.stage = new Stage(model, this.theme);
-    this.stage.onFault = (text) => this.showFault(text);
+    this.stage = new Stage(model, this.theme, (text) => this.showFault(text));
     this.stage.element.append(this.tip, this.fault);
     this.header = new Header(model, {
       theme: () => this.setTheme(this.theme.name === "dark" ? "light" : "dark"),
@@ -85,6 +84,7 @@ export class Viewer {
     model.listen((change) => this.onChange(change));
     this.stage.onFirstDraw = () => hooks.onReady?.();
     applyTheme(this.element, this.theme);
+    this.stage.start();
     this.observe();
   }
 

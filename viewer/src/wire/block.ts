@@ -109,7 +109,7 @@ function readArray(name: string, value: unknown, bytes: Uint8Array, start: numbe
   if (!fits || !Number.isSafeInteger(items) || end - begin !== items * size) {
     throw new FormatFault(
       `Array ${name} of shape ${shape.join(" x ")} (${dtype}) claims bytes ${String(begin)} to ${String(end)} ` +
-        `of ${bytes.length - start}.`,
+        `of ${bytes.length - start}. The file may be cut off: write it again.`,
     );
   }
   const data = viewArray(dtype as Dtype, bytes, start + begin, items);
