@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 import torch.overrides
+import torch.utils.checkpoint
 from torch import nn
 
 import headscape

@@ -149,7 +149,7 @@ def test_optimiser_trains_the_module_through_the_wrapper():
     wrapper = headscape.Wrapper(make())
     optimiser = torch.optim.SGD(wrapper.parameters(), lr=0.1)
     before = wrapper.module.encoder.layers[0].linear1.weight.clone()
-    wrapper(*X).sum().backward()
+    wrapper(*X).pow(3).sum().backward()
     optimiser.step()
     assert not torch.equal(before, wrapper.module.encoder.layers[0].linear1.weight)
 

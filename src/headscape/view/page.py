@@ -14,6 +14,7 @@ import numpy as np
 from headscape import __version__
 from headscape.errors import FileError, LabelError, OptionError
 from headscape.trace.block import pack
+from headscape.trace.file import replace_file
 from headscape.trace.trace import Trace
 from headscape.view.bundle import policy_hash, read_script
 from headscape.view.scene import scene_block
@@ -234,14 +235,9 @@ def _clean(text: str) -> str:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a page beside its place, then rename it, so that a crash leaves the old page or the new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write a page; if that fails, what was there stays."""
     try:
-        try:
-            part.write_text(text, encoding="utf-8", newline="\n")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        replace_file(path, text.encode())
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         said = getattr(error, "strerror", None) or error
         raise FileError(
