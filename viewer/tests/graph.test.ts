@@ -56,10 +56,11 @@ describe("attention edges", () => {
 
   it("of padding are not there", () => {
     const { graph } = graphOf({
-      weights: [[[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]]], padded: [2], visible: [[2, 2, 0]],
+      weights: [[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]], padded: [2], visible: [[3, 3, 0]],
     });
+    expect(list(graph)).toHaveLength(3);
     expect(list(graph).every((edge) => edge.query < 2 && edge.key < 2)).toBe(true);
-    expect(graph.mass).toBeCloseTo(2, 6);
+    expect(graph.mass).toBeCloseTo(1.5, 6);
   });
 
   it("of a mean are the mean of the heads", () => {
@@ -124,6 +125,13 @@ describe("pruning", () => {
     expect(shown(0.01)).toEqual([1, 1, 1]);
     expect(shown(0.6)).toEqual([2, 1, 2]);
     expect(shown(0.85)).toEqual([3, 2, 3]);
+  });
+
+  it("per token keeps an undirected edge that either of its tokens keeps", () => {
+    const order = orderEdges(graphOf({ weights: FULL }).graph, "row");
+    // the strongest of each row: (0, 0), (1, 1), and (2, 0), which is third in row 0
+    expect(prefixBelow(order, 0.01)).toBe(3);
+    expect(list({ edges: order.edges } as never).slice(0, 3).map((edge) => [edge.query, edge.key]).sort()).toEqual([[0, 0], [1, 1], [2, 0]]);
   });
 
   it("counts attention once where it is drawn within planes and between them", () => {

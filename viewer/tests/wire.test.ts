@@ -37,6 +37,7 @@ describe("a block", () => {
 
   it.each<[string, (h: Record<string, any>) => void, string]>([
     ["offsets beyond the data", (h) => { h["a"].data_offsets = [0, 99]; }, "claims bytes 0 to 99"],
+    ["offsets beyond the data that fit their shape", (h) => { h["a"].shape = [25]; h["a"].data_offsets = [0, 100]; }, "claims bytes 0 to 100"],
     ["negative offsets", (h) => { h["a"].data_offsets = [-16, 0]; }, "claims bytes -16"],
     ["a shape that does not fit", (h) => { h["a"].shape = [2, 3]; }, "of shape 2 x 3"],
     ["a shape that overflows", (h) => { h["a"].shape = [2 ** 40, 2 ** 40]; }, "claims bytes"],
@@ -111,7 +112,9 @@ describe("a scene", () => {
     ["a plane that is not there", (_, m) => { m["calls"][0].plane = 1; }, "2 planes"],
     ["more keys than tokens", (_, m) => { m["sides"][0].tokens = ["a"]; }, "more than its sides have tokens"],
     ["a padded token that is not there", (_, m) => { m["sides"][0].padded = [9]; }, "padded token"],
-    ["too many nodes", (_, m) => { m["sides"][0].planes = 900_000; }, "nodes"],
+    ["too many nodes", (_, m) => { m["sides"][0] = { name: "x", tokens: Array(100).fill("x"), planes: 20_000 }; }, "nodes"],
+    ["too many planes of no tokens", (_, m) => { m["sides"].push({ name: "x", tokens: [], planes: 900_000 }); }, "number of planes"],
+    ["too many heads", (_, m) => { m["calls"][0].heads = 100_000; }, "100000 heads"],
     ["tokens that are no texts", (_, m) => { m["sides"][0].tokens = [1, 2]; }, "token texts"],
     ["no calls", (_, m) => { m["calls"] = null; }, "list of calls"],
   ])("with %s is refused", (_, spoil, says) => {

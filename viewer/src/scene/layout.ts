@@ -69,7 +69,7 @@ export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readon
     const outside = side.tokens.length - rows * columns;
     place = real.map((token) => token - outside);
   }
-  const least = Math.min(0, ...place);
+  const least = place.reduce((low, at) => Math.min(low, at), 0);
   const above = Math.ceil(-least / columns);
   const step = 2 / Math.max(rows + above - 1, columns - 1, 1);
   return place.map((at) => {
@@ -159,7 +159,7 @@ function stackProportions(
 }
 
 function halfOf(places: readonly Place[]): [number, number] {
-  const spread = (axis: 0 | 1) => Math.max(0.05, ...places.map((place) => Math.abs(place[axis])));
+  const spread = (axis: 0 | 1) => places.reduce((most, place) => Math.max(most, Math.abs(place[axis])), 0.05);
   return [spread(0), spread(1)];
 }
 

@@ -185,7 +185,7 @@ function addAnswers(wishes: Wishes, scene: LabelScene): void {
     const name = labelOf(outputs.names[answer]!, 18);
     const share = outputs.probabilities[answer]!;
     const text = Number.isFinite(share) ? `${name}  ${share < 0.005 ? "< 1" : Math.round(share * 100)} %` : name;
-    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right", "above", "below", "left"], {
+    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right"], {
       priority: 90 - answer, colour: theme.ink, font: answer === 0 ? STRONG_FONT : LABEL_FONT, alpha: isLit ? 1 : 0.45,
     });
   }
@@ -212,7 +212,7 @@ function addCaptions(wishes: Wishes, scene: LabelScene): void {
     if (best < 0) continue;
     const x = isAbove ? scene.screen[3 * best]! : planeCentre(scene, plane.side, plane.plane)[0];
     const y = scene.screen[3 * best + 1]!;
-    wishes.add(text, [x, y, isAbove ? 8 : 12], isAbove ? ["above"] : ["below"], {
+    wishes.add(text, [x, y, isAbove ? Math.max(8, scene.radii[best]!) : 12], isAbove ? ["above"] : ["below"], {
       priority: 60, colour: theme.soft, font: CAPTION_FONT,
     });
   }

@@ -116,15 +116,18 @@ function pictureNumber(model: Model, side: number, token: number): number {
 
 // Side of a picture in the atlas: larger patches are drawn smaller than this anyway.
 const MOST_PATCH = 32;
+// Side of the atlas: every device takes a texture of this size.
+const MOST_ATLAS = 4096;
 
 /** All patches of all sides as one texture; null where there are none. */
 export function pictureAtlas(model: Model): Atlas | null {
   const sides = model.scene.sides.filter((side) => side.patches);
   if (!sides.length) return null;
-  const cell = Math.min(MOST_PATCH, Math.max(...sides.map((side) => Math.max(side.patches!.width, side.patches!.height))));
+  const largest = Math.min(MOST_PATCH, Math.max(...sides.map((side) => Math.max(side.patches!.width, side.patches!.height))));
   const count = sides.reduce((sum, side) => sum + side.tokens.length, 0);
   const columns = Math.ceil(Math.sqrt(count));
   const rows = Math.ceil(count / columns);
+  const cell = Math.max(1, Math.min(largest, Math.floor(MOST_ATLAS / columns)));
   const [width, height] = [columns * cell, rows * cell];
   const rgba = new Uint8Array(width * height * 4);
   let first = 0;

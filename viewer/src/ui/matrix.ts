@@ -12,6 +12,8 @@ const MOST_PIXELS = 32;
 const LEAST_CELL = 11;
 const LARGEST_CELL = 27;
 const ROOM_PX = 168;
+// Pictures of heads; a larger matrix has plain cells.
+const MOST_PICTURES = 6000;
 
 export class Matrix {
   readonly element = make("div");
@@ -35,6 +37,7 @@ export class Matrix {
     this.rows = calls.map((call) => this.layerButton(call));
     grid.append(...this.columns);
     const tables = new Map<string, Uint8Array>();
+    const isPictured = calls.length * heads <= MOST_PICTURES;
     for (const call of calls) {
       grid.append(this.rows[call.number]!);
       for (let head = 0; head < heads; head++) {
@@ -45,7 +48,7 @@ export class Matrix {
         const colour = headColour(theme, heads <= MOST_HUES ? head : -1);
         let table = tables.get(colour);
         if (!table) tables.set(colour, (table = heatTable(theme, colour)));
-        const cell = this.cellButton(call, head, table);
+        const cell = this.cellButton(call, head, isPictured ? table : null);
         this.cells.set(`${call.number} ${head}`, cell);
         grid.append(cell);
       }
@@ -92,7 +95,7 @@ export class Matrix {
     });
   }
 
-  private cellButton(call: CallData, head: number, table: Uint8Array): HTMLButtonElement {
+  private cellButton(call: CallData, head: number, table: Uint8Array | null): HTMLButtonElement {
     const { model } = this;
     return button({
       class: "cell", title: `${model.layerName(call.number)}, head ${head}: show it alone`,
@@ -104,7 +107,7 @@ export class Matrix {
           model.choose(isSame ? { solo: null } : { solo: { call: call.number, head }, layer: call.number });
         },
       },
-    }, thumbnail(call, head, table));
+    }, table && thumbnail(call, head, table));
   }
 
   /** Follow the choices. */

@@ -10,7 +10,10 @@ import { gunzip } from "../wire/inflate";
 import type { Page } from "../wire/page";
 import { readScene, type SceneData } from "../wire/scene";
 
-export type Selection = { kind: "token"; side: number; token: number; plane: number } | { kind: "edge"; edge: Edge };
+export type Selection =
+  | { kind: "token"; side: number; token: number; plane: number }
+  | { kind: "edge"; edge: Edge }
+  | { kind: "answer"; answer: number };
 
 /** What changed: each also means all that stand after it. */
 export type Change = "scene" | "graph" | "threshold" | "selection";
@@ -57,8 +60,9 @@ export class Model {
   /** Unpack a frame and show it; of several calls the last wins. */
   async showFrame(number: number): Promise<void> {
     const entry = this.page.frames[number];
-    if (!entry || number === this.frame) return;
+    if (!entry) return;
     this.wanted = number;
+    if (number === this.frame) return;
     let scene = this.cache.get(number);
     if (!scene) {
       scene = readScene(await gunzip(entry.bytes, LONGEST_SCENE));

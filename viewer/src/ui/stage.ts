@@ -2,11 +2,10 @@
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
 import { GlFault } from "../gl/context";
-import type { EdgeStyle } from "../gl/edges/index";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
-import { Edges } from "../scene/edges";
+import { ANSWER, Edges } from "../scene/edges";
 import { placeNodes, type Places } from "../scene/layout";
 import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
@@ -15,7 +14,7 @@ import { storyEdges } from "../scene/story";
 import { make } from "./element";
 import { drawLabels } from "./labels";
 import { edgeLooks, endsOf, nodeLooks, pictureAtlas } from "./looks";
-import { fitPoints, marginsOf, planeShapes, startView } from "./views";
+import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
@@ -165,6 +164,11 @@ export class Stage {
     this.lit = null;
     if (shown?.kind === "token") {
       this.marked = storyEdges(model.scene, model.graph.edges, model.graph.fixed, shown.side, shown.token);
+    } else if (shown?.kind === "answer") {
+      const { fixed } = model.graph;
+      for (let n = 0; n < fixed.length; n++) {
+        if (fixed.kind[n] === ANSWER && fixed.query[n] === shown.answer) this.marked.add(fixed.at(n));
+      }
     } else if (shown) this.marked.add(shown.edge);
     if (over) this.marked.add(over.edge);
     if (shown) {
@@ -175,6 +179,7 @@ export class Stage {
           if (name.kind === "token" && name.side === shown.side && name.token === shown.token) this.lit.add(node);
         }
       }
+      if (shown.kind === "answer") this.lit.add(model.index.firstAnswer + shown.answer);
       if (!model.selection && shown.kind === "edge") this.lit = null;
     }
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
@@ -284,7 +289,7 @@ export class Stage {
     renderer.setNodes("dots", nodes.dots, this.places.axes);
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
-    const isDim = model.selection !== null || model.hover?.kind === "token";
+    const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height));
     renderer.draw({
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
@@ -335,7 +340,7 @@ export class Stage {
     const node = pickNode(this.screen, this.radii, x, y);
     if (node >= 0) {
       const name = nameNode(model.index, node);
-      if (name.kind === "token") return { kind: "token", side: name.side, token: name.token, plane: name.plane };
+      return name.kind === "token" ? name : { kind: "answer", answer: name.answer };
     }
     const { marked, main } = this.flats();
     if (model.selection) {
@@ -384,13 +389,4 @@ export class Stage {
     this.renderer?.destroy();
     this.renderer = null;
   }
-}
-
-/** Widths and opacities: fewer edges may be wider; a selection dims the rest. */
-function edgeStyles(count: number, isDim: boolean, room: number): [EdgeStyle, EdgeStyle, EdgeStyle] {
-  const fit = Math.min(1, Math.max(0.55, room / 560));
-  const widest = Math.max(1.1, fit * Math.min(4, 3.8 * Math.sqrt(420 / Math.max(count, 1))));
-  const main: EdgeStyle = { width: [0.7, widest], alpha: isDim ? [0.05, 0.12] : [0.75, 0.96] };
-  const fixed: EdgeStyle = { width: [0.8, 3], alpha: isDim ? [0.02, 0.1] : [0.06, 0.95] };
-  return [main, fixed, { width: [0.9, 4.2 * fit], alpha: [0.85, 1] }];
 }

@@ -12,6 +12,10 @@ export function describe(model: Model, selection: Selection): string {
     const share = model.received.tokens[selection.side]![selection.token]!;
     return `${isolate(text)} · token ${selection.token} · receives ${share.toFixed(2)} × an even share`;
   }
+  if (selection.kind === "answer") {
+    const name = isolate(labelOf(scene.outputs!.names[selection.answer]!, 60));
+    return `answer ${name} · probability ${percent(scene.outputs!.probabilities[selection.answer]!)}`;
+  }
   const { edge } = selection;
   if (edge.kind === ANSWER) {
     const name = scene.outputs!.names[edge.query]!;

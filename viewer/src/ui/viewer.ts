@@ -14,6 +14,7 @@ import { Matrix } from "./matrix";
 import { Model, type Change, type Selection } from "./model";
 import { Options } from "./options";
 import { Stage } from "./stage";
+import { scorePanel } from "./score_panel";
 import { Status } from "./status";
 import { Strip } from "./strip";
 import { Threshold } from "./threshold";
@@ -150,7 +151,9 @@ export class Viewer {
     this.shownSelection = selection;
     const content = selection === null
       ? answerPanel(this.model)
-      : selection.kind === "token" ? tokenPanel(this.model, selection) : edgePanel(this.model, selection.edge, this.theme);
+      : selection.kind === "token" ? tokenPanel(this.model, selection)
+        : selection.kind === "answer" ? scorePanel(this.model, selection.answer)
+          : edgePanel(this.model, selection.edge, this.theme);
     const back = selection && button({ class: "back", text: "back (Esc)", on: { click: () => this.model.select(null) } });
     this.panel.replaceChildren(...(back ? [back] : []), content);
     this.strip.mark();
@@ -240,7 +243,10 @@ export class Viewer {
 
   private showTip(selection: Selection | null, x: number, y: number): void {
     const chosen = this.model.selection;
-    const isChosen = chosen?.kind === "token" && selection?.kind === "token" && chosen.side === selection.side && chosen.token === selection.token;
+    const isChosen =
+      (chosen?.kind === "token" && selection?.kind === "token" && chosen.side === selection.side && chosen.token === selection.token) ||
+      (chosen?.kind === "edge" && selection?.kind === "edge" && JSON.stringify(chosen.edge) === JSON.stringify(selection.edge)) ||
+      (chosen?.kind === "answer" && selection?.kind === "answer" && chosen.answer === selection.answer);
     this.tip.hidden = selection === null || isChosen;
     if (!selection || isChosen) return;
     this.tip.textContent = describe(this.model, selection);

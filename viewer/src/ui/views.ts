@@ -2,6 +2,7 @@
 
 import { cameraAxes, type Camera, type Margins } from "../maths/camera";
 import { parseHex } from "../maths/colour";
+import type { EdgeStyle } from "../gl/edges/index";
 import type { PlaneShape } from "../gl/planes/index";
 import { START_PITCH, START_YAW, type Places } from "../scene/layout";
 import { labelOf } from "./element";
@@ -77,4 +78,13 @@ export function planeShapes(places: Places, camera: Camera, theme: Theme): Plane
         rim: [...rim, 0.9] as const,
       };
     });
+}
+
+/** Widths and opacities of main, fixed and marked edges: fewer may be wider; a selection dims the rest. */
+export function edgeStyles(count: number, isDim: boolean, room: number): [EdgeStyle, EdgeStyle, EdgeStyle] {
+  const fit = Math.min(1, Math.max(0.55, room / 560));
+  const widest = Math.max(1.1, fit * Math.min(4, 3.8 * Math.sqrt(420 / Math.max(count, 1))));
+  const main: EdgeStyle = { width: [0.7, widest], alpha: isDim ? [0.05, 0.12] : [0.75, 0.96] };
+  const fixed: EdgeStyle = { width: [0.8, 3], alpha: isDim ? [0.02, 0.1] : [0.06, 0.95] };
+  return [main, fixed, { width: [0.9, 4.2 * fit], alpha: [0.85, 1] }];
 }

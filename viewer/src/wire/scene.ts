@@ -57,6 +57,8 @@ export interface SceneData {
 // Token nodes of all planes that a tab can hold: 60 planes of 16,384 tokens.
 const MOST_NODES = 1_000_000;
 const MOST_CALLS = 10_000;
+// No known model has more than 128 heads in a call.
+const MOST_HEADS = 1024;
 
 /** Read a scene block; throws FormatFault that names what does not fit. */
 export function readScene(bytes: Uint8Array): SceneData {
@@ -84,7 +86,7 @@ function readSide(value: unknown, n: number, block: Block): SideData {
   if (!side || !Array.isArray(tokens) || !tokens.every((token) => typeof token === "string")) {
     throw new FormatFault(`Side ${n} has no list of token texts.`);
   }
-  if (!isCount(planes) || planes < 1 || planes > MOST_NODES) throw new FormatFault(`Side ${n} has no number of planes.`);
+  if (!isCount(planes) || planes < 1 || planes > 2 * MOST_CALLS) throw new FormatFault(`Side ${n} has no number of planes.`);
   const padded = new Uint8Array(tokens.length);
   const said = side["padded"];
   for (const token of Array.isArray(said) ? (said as unknown[]) : []) {
@@ -124,6 +126,7 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
   const [querySide, keySide] = [takeCount(call, "query_side", n), takeCount(call, "key_side", n)];
   const [heads, queries, keys] = [takeCount(call, "heads", n), takeCount(call, "queries", n), takeCount(call, "keys", n)];
   const plane = takeCount(call, "plane", n);
+  if (heads > MOST_HEADS) throw new FormatFault(`Call ${n} has ${heads} heads; at most ${MOST_HEADS} are shown.`);
   const [ofQuery, ofKey] = [sides[querySide], sides[keySide]];
   if (!ofQuery || !ofKey) throw new FormatFault(`Call ${n} names a side that is not there.`);
   if (plane + 1 >= ofQuery.planes) {

@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import { Model } from "../src/ui/model";
+import type { Page } from "../src/wire/page";
+import { pack, smallScene } from "./blocks";
+
+const TOKENS = 12;
+const HEADS = 4;
+
+/** Attention of made-up heads: each row falls off with the distance from a key of its own. */
+function weights(seed: number): number[][][] {
+  return Array.from({ length: HEADS }, (_, head) => Array.from({ length: TOKENS }, (_, query) => {
+    const row = Array.from({ length: TOKENS }, (_, key) => Math.exp(-Math.abs(((query * (head + 1) + seed) % TOKENS) - key)));
+    const sum = row.reduce((total, w) => total + w, 0);
+    return row.map((w) => w / sum);
+  }));
+}
+
+async function pageOf(tokens: string[][]): Promise<Page> {
+  const frames = await Promise.all(tokens.map(async (words, n) => {
+    const { arrays, meta } = smallScene({ weights: weights(n), tokens: words, norms: Array(HEADS).fill(Array(TOKENS).fill(1)) });
+    const block = pack(arrays, meta) as Uint8Array<ArrayBuffer>;
+    const bytes = await new Response(new Blob([block]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
+    return { label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes) };
+  }));
+  return { title: "T", note: "", createdBy: "", frames };
+}
+
+const words = (first: string) => [first, ...Array.from({ length: TOKENS - 1 }, (_, n) => `w${n}`)];
+
+async function modelOf(...firsts: string[]): Promise<Model> {
+  const model = new Model(await pageOf(firsts.map(words)));
+  await model.showFrame(0);
+  return model;
+}
+
+describe("a fresh view", () => {
+  it("shows at most two edges a token in the layer's plane, the strongest of them", async () => {
+    const model = await modelOf("a");
+    model.choose({ values: false });
+    expect(model.shown()).toBe(2 * TOKENS);
+    const masses = Array.from({ length: model.graph.edges.length }, (_, n) => model.graph.edges.mass[n]!).sort((a, b) => b - a);
+    const best = masses.slice(0, 2 * TOKENS).reduce((sum, mass) => sum + mass, 0);
+    expect(model.order.massBefore[model.shown()]).toBeCloseTo(best, 5);
+  });
+});
+
+describe("the threshold", () => {
+  it.each(["layer", "row", "strength"] as const)("%s: is a draw count in an order that stays", async (prune) => {
+    const model = await modelOf("a");
+    model.choose({ prune });
+    const { order, graph } = model;
+    let last = -1;
+    for (const slider of [0, 0.2, 0.4, 0.6, 0.8, 0.99]) {
+      model.setSlider(slider);
+      expect(model.shown()).toBeGreaterThanOrEqual(last);
+      last = model.shown();
+    }
+    model.setSlider(1);
+    expect(model.shown()).toBe(graph.total);
+    expect(order.massBefore.at(-1)).toBeCloseTo(graph.mass, 4);
+    expect(model.order).toBe(order); // nothing was built anew
+    expect(model.graph).toBe(graph);
+  });
+});
+
+describe("another frame", () => {
+  it("keeps the choices where they mean the same", async () => {
+    const model = await modelOf("a", "b");
+    model.choose({ view: "front", scale: "lift" });
+    await model.showFrame(1);
+    expect(model.choice).toMatchObject({ view: "front", scale: "lift" });
+  });
+
+  it("keeps a selected token only where the same word stands there", async () => {
+    const model = await modelOf("a", "b");
+    model.select({ kind: "token", side: 0, token: 3, plane: 0 });
+    await model.showFrame(1);
+    expect(model.selection).toMatchObject({ token: 3 });
+    model.select({ kind: "token", side: 0, token: 0, plane: 0 });
+    await model.showFrame(0);
+    expect(model.selection).toBeNull();
+  });
+
+  it("that was asked for last is the one that is shown", async () => {
+    const model = await modelOf("a", "b", "c");
+    await Promise.all([model.showFrame(1), model.showFrame(2)]);
+    expect(model.frame).toBe(2);
+    await Promise.all([model.showFrame(0), model.showFrame(2)]);
+    expect(model.frame).toBe(2);
+  });
+});
+
+it("one head alone is that head alone", async () => {
+  const model = await modelOf("a");
+  model.choose({ solo: { call: 0, head: 2 } });
+  expect(new Set(model.order.edges.head.subarray(0, model.order.edges.length))).toEqual(new Set([2]));
+});
