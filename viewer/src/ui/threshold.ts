@@ -74,6 +74,7 @@ export class Threshold {
   private describe(): string {
     const { model } = this;
     const limit = model.limit();
+    if (model.order.always > 0) return "all edges: of a uniform head none is stronger than another";
     if (model.sliders[model.choice.prune] >= 1) return "all edges";
     if (model.choice.prune === "layer") {
       const isBoth = model.choice.view === "3d" && model.choice.attention && model.choice.values;

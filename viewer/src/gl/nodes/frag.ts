@@ -21,7 +21,7 @@ void main() {
   }
   float from = length(vAt);
   float disc = clamp((vRadius - from) * uDpr + 0.5, 0.0, 1.0);
-  float halo = clamp((vRadius + 1.75 - from) * uDpr + 0.5, 0.0, 1.0);
+  float halo = clamp((vRadius + min(1.75, vRadius * 0.6) - from) * uDpr + 0.5, 0.0, 1.0);
   if (halo <= 0.0) discard;
   // row 15 is the paper: a rim that parts the node from the edges under it
   vec3 fill = strong(vRows.x), rim = strong(vRows.y);
