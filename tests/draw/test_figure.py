@@ -46,7 +46,7 @@ def test_first_and_last_plane_and_classes_are_labelled(on_agg, drawn_texts):
         assert token in texts
     names, shares = trace.outputs.names(), trace.outputs.probabilities[0]
     for name, share in zip(names, shares, strict=True):
-        assert f"{name}  {share:.0%}" in texts
+        assert f"{name}  {share:.0%}".replace("%", " %") in texts
     assert {"layer 0", "1", "out"} <= set(texts)
 
 

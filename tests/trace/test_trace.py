@@ -16,6 +16,7 @@ from headscape.trace.block import pack, unpack
 from headscape.trace.call import TokenFlow, select_top
 from headscape.trace.file import from_bytes, to_bytes
 from headscape.trace.measure import Facts, gather_rows, keep_top, row_bits
+from headscape.trace.outputs import share_text
 from headscape.trace.sides import label_side, picture_patches, square_grid
 from headscape.trace.synthetic import example_trace
 
@@ -98,6 +99,19 @@ def test_contribution_is_weight_times_value_norm():
     np.testing.assert_allclose(call.contribution(1), expected)
     dense = example_trace().calls[0]
     np.testing.assert_allclose(dense.contribution(1), dense.weights(1) * dense.value_norms(1)[:, None])
+
+
+def test_shares_are_rounded_but_never_to_all_or_nothing():
+    shares = {
+        0: "0 %",
+        1e-9: "< 1 %",
+        0.0099: "< 1 %",
+        0.01: "1 %",
+        0.96: "96 %",
+        0.9901: "> 99 %",
+        1: "100 %",
+    }
+    assert {share: share_text(share) for share in shares} == shares
 
 
 @pytest.mark.parametrize("example", [2, -3, 99])

@@ -3,7 +3,7 @@ import { placeLabels } from "../src/maths/boxes";
 import { cameraMatrix, fitCamera, projectPoints } from "../src/maths/camera";
 import { lightnessRamp, parseHex, toOklab } from "../src/maths/colour";
 import { cubicAt, curveDistance } from "../src/maths/curve";
-import { codeError, count, percent, quantity, signed } from "../src/maths/digits";
+import { codeError, count, percent, quantity, roundPercent, signed } from "../src/maths/digits";
 import { fallingOrder, fallingPlaces, rankShares, risingOrder, shareAbove } from "../src/maths/order";
 import { labelOf } from "../src/ui/element";
 
@@ -125,6 +125,8 @@ describe("numbers", () => {
 
   it("are written for people", () => {
     expect(count(1234567)).toBe("1\u202f234\u202f567");
+    const shares = [0, 1e-9, 0.0099, 0.01, 0.96, 0.9901, 1];
+    expect(shares.map(roundPercent)).toEqual(["0 %", "< 1 %", "< 1 %", "1 %", "96 %", "> 99 %", "100 %"]);
     expect(percent(0.61)).toBe("61\u202f%");
     expect(percent(1)).toBe("100\u202f%");
     expect(percent(0.00001)).toBe("< 0.01\u202f%");

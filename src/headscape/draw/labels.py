@@ -13,6 +13,7 @@ from headscape.draw.canvas import PlanesAxes
 from headscape.draw.planes import rim
 from headscape.draw.scene import Scene
 from headscape.draw.words import clean_text
+from headscape.trace.outputs import share_text
 
 Points = npt.NDArray[np.float64]
 
@@ -93,7 +94,7 @@ class Labels:
         for place, node in enumerate(classes):
             share = nodes.probability[node]
             words = (
-                f"{clean_text(str(nodes.label[node]))}  {share:.0%}"
+                f"{clean_text(str(nodes.label[node]))}  {share_text(float(share))}"
                 if np.isfinite(share)
                 else nodes.label[node]
             )

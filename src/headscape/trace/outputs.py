@@ -13,6 +13,15 @@ Kind = Literal["classes", "next tokens"]
 Method = Literal["exact", "gradient x activation", "none"]
 
 
+def share_text(share: float) -> str:
+    """Return a share, 0 to 1, as whole percent: ``"96 %"``, and neither 0 nor 100 for what is neither."""
+    if 0 < share < 0.01:
+        return "< 1 %"
+    if 0.99 < share < 1:
+        return "> 99 %"
+    return f"{round(100 * share)} %"
+
+
 @dataclass(frozen=True, eq=False)
 class Outputs:
     """The model's answer for each example: its highest scores, falling.

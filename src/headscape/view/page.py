@@ -15,6 +15,7 @@ from headscape import __version__
 from headscape.errors import FileError, LabelError, OptionError
 from headscape.trace.block import pack
 from headscape.trace.file import replace_file
+from headscape.trace.outputs import share_text
 from headscape.trace.trace import Trace
 from headscape.view.bundle import policy_hash, read_script
 from headscape.view.scene import scene_block
@@ -193,7 +194,7 @@ def _describe(frame: Frame) -> str:
     outputs = frame.trace.outputs
     if outputs is not None and outputs.scores.shape[1]:
         name, share = outputs.names(frame.example)[0], float(outputs.probabilities[frame.example, 0])
-        answer = f"{name} {share:.0%}".replace("%", " %")
+        answer = f"{name} {share_text(share)}"
         if frame.truth is None:
             return answer
         return f"right: {answer}" if name == frame.truth else f"wrong: {answer}, truly {frame.truth}"

@@ -16,6 +16,13 @@ export function percent(share: number): string {
   return `${value.toFixed(digits)}${NARROW_SPACE}%`;
 }
 
+/** A share as whole percent for a label: neither 0 nor 100 for what is neither. */
+export function roundPercent(share: number): string {
+  if (share > 0 && share < 0.01) return "< 1 %";
+  if (share > 0.99 && share < 1) return "> 99 %";
+  return `${Math.round(share * 100)} %`;
+}
+
 /**
  * A measured number with four significant digits, fewer where `error` (absolute) leaves fewer.
  *

@@ -1,6 +1,7 @@
 /** Labels of the graph: which there may be, and drawing those that fit. */
 
 import { placeLabels, type LabelWish } from "../maths/boxes";
+import { roundPercent } from "../maths/digits";
 import { nodeOf } from "../scene/nodes";
 import type { Places } from "../scene/layout";
 import { labelOf } from "./element";
@@ -184,7 +185,7 @@ function addAnswers(wishes: Wishes, scene: LabelScene): void {
     const isLit = !scene.lit || scene.lit.has(node);
     const name = labelOf(outputs.names[answer]!, 18);
     const share = outputs.probabilities[answer]!;
-    const text = Number.isFinite(share) ? `${name}  ${share < 0.005 ? "< 1" : Math.round(share * 100)} %` : name;
+    const text = Number.isFinite(share) ? `${name}  ${roundPercent(share)}` : name;
     wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right"], {
       priority: 90 - answer, colour: theme.ink, font: answer === 0 ? STRONG_FONT : LABEL_FONT, alpha: isLit ? 1 : 0.45,
     });
