@@ -250,15 +250,17 @@ def test_hostile_text_is_shown_and_nothing_of_it_runs(open_page, tmp_path):
     opened.check_behaved()
 
 
-def test_a_training_run_steps_through_its_frames(open_page, tmp_path):
+def test_a_training_run_opens_on_its_newest_step_and_steps_through_all(open_page, tmp_path):
     live = LivePage(tmp_path / "run.html", strict=True)
     for n in range(3):
         live.add(example_trace(layers=2, seed=n), label=f"loss {n}")
     opened = open_page(tmp_path / "run.html")
     scrubber = opened.page.get_by_role("slider", name="step")
-    scrubber.press("End")
     opened.wait_for(lambda s: s["frame"] == 2, "the last step")
     assert "loss 2" in scrubber.get_attribute("aria-valuetext")
+    scrubber.press("Home")
+    opened.wait_for(lambda s: s["frame"] == 0, "the first step")
+    assert "loss 0" in scrubber.get_attribute("aria-valuetext")
     opened.check_behaved()
 
 

@@ -25,8 +25,12 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
   };
   delete element.dataset["ready"];
   let viewer: Viewer;
+  let first = 0;
   try {
-    viewer = new Viewer(readPage(bytes), { ...hooks, onReady: ready });
+    const page = readPage(bytes);
+    // A run that is being trained opens where it is now; examples open on the first.
+    if (page.frames.every((frame) => frame.group === "step")) first = page.frames.length - 1;
+    viewer = new Viewer(page, { ...hooks, onReady: ready });
   } catch (fault) {
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
     showFault(root, text);
@@ -34,7 +38,7 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     return { state: () => ({ fault: text }), screenOf: () => null, screenOfEdge: () => null, destroy: () => root.replaceChildren() };
   }
   root.append(viewer.element);
-  void viewer.show(0);
+  void viewer.show(first);
   return {
     state: () => viewer.state(),
     screenOf: (node) => viewer.screenOf(node),
