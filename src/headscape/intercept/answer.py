@@ -204,7 +204,8 @@ def _replayed(
     tape: Tape, start: Tensor, answer: Tensor, rows: Any, ids: Tensor, layout: tuple[int, int, bool]
 ) -> tuple[np.ndarray, np.ndarray, Method] | None:
     batch, length, query_first = layout
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+    devices = [start.device] if start.device.type == "cuda" else []
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
         state = start.detach().clone().requires_grad_(True)
         replayed = tape.replay(state, answer)
         if replayed is None or replayed.shape != answer.shape or not replayed.requires_grad:

@@ -157,9 +157,10 @@ def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:
     (batch, head, key) float32 array
     """
     head, width = value.shape[1], value.shape[3]
-    per_head = projection.detach().double().reshape(projection.shape[0], head, width).permute(1, 2, 0)
+    exact = torch.float32 if value.device.type == "mps" else torch.float64  # MPS has no float64
+    per_head = projection.detach().to(exact).reshape(projection.shape[0], head, width).permute(1, 2, 0)
     gram = torch.matmul(per_head, per_head.transpose(1, 2))
-    wide = value.detach().double()
+    wide = value.detach().to(exact)
     squares = (torch.matmul(wide, gram) * wide).sum(-1)
     norms: np.ndarray = squares.clamp_min(0).sqrt().float().cpu().numpy()
     return norms
