@@ -40,7 +40,7 @@ const MOST_STRETCH = 1.9;
 const ANSWER_GAP = 0.95;
 
 /** Tokens of a side that are not padding. */
-function realTokens(side: SideData): number[] {
+export function realTokens(side: SideData): number[] {
   return side.tokens.map((_, token) => token).filter((token) => !side.padded[token]);
 }
 

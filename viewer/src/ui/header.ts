@@ -1,5 +1,6 @@
 /** Title, view switch, search and the buttons for theme and side panels. */
 
+import { realTokens } from "../scene/layout";
 import type { ViewName } from "../scene/choice";
 import { button, make } from "./element";
 import type { Model } from "./model";
@@ -67,7 +68,7 @@ export class Header {
     const heads = Math.max(0, ...scene.calls.map((call) => call.heads));
     const parts = [
       `${scene.calls.length} layers × ${heads} heads`,
-      scene.sides.map((side) => `${side.tokens.length} tokens${scene.sides.length > 1 ? ` ${side.name}` : ""}`).join(" + "),
+      scene.sides.map((side) => `${realTokens(side).length} tokens${scene.sides.length > 1 ? ` ${side.name}` : ""}`).join(" + "),
       model.page.note,
     ];
     this.subtitle.textContent = parts.filter(Boolean).join(" · ").slice(0, 300);

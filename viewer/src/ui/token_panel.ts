@@ -57,7 +57,7 @@ function key(colour: string, text: string): HTMLElement {
 
 function place(model: Model, side: number, token: number, text: string): string {
   const { scene, received } = model;
-  const parts = [`token ${token} of ${scene.sides[side]!.tokens.length}`];
+  const parts = [`token ${token} of 0 to ${scene.sides[side]!.tokens.length - 1}`];
   if (scene.sides.length > 1) parts.push(scene.sides[side]!.name);
   if (text.length > PANEL_LETTERS) parts.push(`${text.length.toLocaleString("en").replaceAll(",", "\u202f")} characters, the first ${PANEL_LETTERS} shown`);
   const share = received.tokens[side]![token]!;

@@ -10,7 +10,7 @@ import type { Model } from "./model";
 import type { Theme } from "./theme";
 
 // Width of a letter of a label, on average; margins need no more than an estimate.
-const LETTER_PX = 6.6;
+const LETTER_PX = 7.3;
 
 /** Direction and lens of a fresh view. The eye stands at the answer's side and a little above. */
 export function startView(model: Model): Pick<Camera, "yaw" | "pitch" | "lens"> {
@@ -25,7 +25,7 @@ export function marginsOf(model: Model, size: readonly [number, number]): Margin
     const real = model.scene.sides[side]?.tokens ?? [];
     let most = 0;
     for (let n = 0; n < Math.min(real.length, 400); n++) most = Math.max(most, [...labelOf(real[n]!)].length);
-    return Math.min(most * LETTER_PX + 18, size[0] * 0.22);
+    return Math.min(most * LETTER_PX + 20, size[0] * 0.24);
   };
   const { view } = model.choice;
   const tokens = longest(0);
