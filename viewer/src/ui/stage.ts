@@ -275,6 +275,14 @@ export class Stage {
     }
   }
 
+  /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
+  private settle(): void {
+    if (!this.frameRequest) return;
+    cancelAnimationFrame(this.frameRequest);
+    this.frameRequest = 0;
+    this.draw();
+  }
+
   private draw(): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
@@ -353,6 +361,7 @@ export class Stage {
 
   /** Where a node is on the page, CSS pixels; null where it is not drawn. */
   screenOfNode(node: number): { x: number; y: number } | null {
+    this.settle();
     const [x, y] = [this.screen[3 * node]!, this.screen[3 * node + 1]!];
     const box = this.canvas.getBoundingClientRect();
     return Number.isFinite(x) ? { x: box.left + x, y: box.top + y } : null;
@@ -360,6 +369,7 @@ export class Stage {
 
   /** A point of the page at which the k-th shown edge is picked, or else its middle. */
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
+    this.settle();
     const { main } = this.flats();
     if (k < 0 || k * 8 >= main.length) return null;
     const box = this.canvas.getBoundingClientRect();
