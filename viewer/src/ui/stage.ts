@@ -1,6 +1,7 @@
 /** The graph: canvases, camera, and drawing on demand. */
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
+import { cubicAt } from "../maths/curve";
 import { GlFault } from "../gl/context";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { Renderer } from "../gl/renderer";
@@ -375,19 +376,14 @@ export class Stage {
     const box = this.canvas.getBoundingClientRect();
     const c = main.subarray(8 * k, 8 * k + 8);
     const wanted = this.model.order.edges.at(k);
-    const point = (t: number) => {
-      const u = 1 - t;
-      const at = (n: number) => u ** 3 * c[n]! + 3 * u * u * t * c[n + 2]! + 3 * u * t * t * c[n + 4]! + t ** 3 * c[n + 6]!;
-      return [at(0), at(1)] as const;
-    };
     for (let n = 0; n < 40; n++) {
-      const [x, y] = point(0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / 42);
+      const [x, y] = cubicAt(c, 0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / 42);
       const found = this.pick(x, y);
       const isSame = found?.kind === "edge" && found.edge.from === wanted.from && found.edge.to === wanted.to &&
         found.edge.head === wanted.head && found.edge.call === wanted.call && found.edge.kind === wanted.kind;
       if (isSame) return { x: box.left + x, y: box.top + y, isFree: true };
     }
-    const [x, y] = point(0.5);
+    const [x, y] = cubicAt(c, 0.5);
     return { x: box.left + x, y: box.top + y, isFree: false };
   }
 
