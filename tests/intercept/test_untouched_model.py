@@ -1,6 +1,8 @@
 """The model is sacred: same bits out, same gradients, same random numbers, nothing left behind."""
 
+import copy
 import gc
+import pickle
 import threading
 import weakref
 
@@ -266,3 +268,69 @@ def test_training_with_and_without_capture_has_the_same_losses_bit_for_bit():
     assert none == ()
     assert [trace.step for trace in traces] == [1, 2, 3, 4]
     assert without[0] != without[-1]
+
+
+def make_two(model):
+    first, second = headscape.capture(model), headscape.capture(model)
+    return first, second
+
+
+def test_captures_of_one_model_may_end_in_any_order():
+    model, x = encoder().eval(), torch.randn(2, 6, 16)
+    first, second = make_two(model)
+    first.__enter__()
+    model(x)
+    second.__enter__()
+    model(x)
+    first.__exit__(None, None, None)
+    model(x)
+    second.__exit__(None, None, None)
+    assert "forward" not in vars(model)
+    model(x)
+    assert (len(first.traces), len(second.traces)) == (2, 2)
+    assert [call.path for call in second.trace.calls] == ["layers.0.self_attn", "layers.1.self_attn"]
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_copy_made_while_watched_is_a_model_of_its_own(way):
+    model, x = encoder().eval(), torch.randn(2, 6, 16)
+    with headscape.capture(model) as captured:
+        expected = model(x)
+        other = copy.deepcopy(model) if way == "deepcopy" else pickle.loads(pickle.dumps(model))
+        assert torch.equal(other(x), expected)
+        for parameter in other.parameters():
+            parameter.data.zero_()
+        assert torch.equal(other(x), torch.zeros_like(expected))
+        assert torch.equal(model(x), expected)
+    assert len(captured.traces) == 2
+    assert torch.equal(other(x), torch.zeros_like(expected))
+
+
+def test_threads_that_capture_one_model_each_get_their_own_passes():
+    model = encoder().eval()
+    lengths, found, start = (3, 4, 5, 6), {}, threading.Barrier(4)
+
+    def work(length):
+        start.wait()
+        with torch.no_grad():
+            for _ in range(5):
+                with headscape.capture(model) as captured:
+                    model(torch.randn(1, length, 16))
+                found.setdefault(length, []).append([t.calls[0].shape[2] for t in captured.traces])
+
+    threads = [threading.Thread(target=work, args=(length,)) for length in lengths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {length: [[length]] * 5 for length in lengths}
+    assert "forward" not in vars(model)
+
+
+def test_capture_sees_the_calls_of_threads_without_a_capture():
+    model = encoder().eval()
+    with headscape.capture(model) as captured:
+        thread = threading.Thread(target=lambda: model(torch.randn(1, 3, 16)))
+        thread.start()
+        thread.join()
+    assert len(captured.trace.calls) == 2

@@ -1,18 +1,19 @@
 """``headscape.capture``: watch the forward passes of a model inside a ``with`` block."""
 
-import functools
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
 
-from headscape.errors import CaptureError, CaptureWarning, HeadscapeError, NoAttentionError
+from headscape.errors import CaptureError, CaptureWarning, HeadscapeError, NoAttentionError, OptionError
 from headscape.intercept.assemble import assemble
+from headscape.intercept.doorway import Doorway, close_door, open_door
 from headscape.intercept.names import Names
 from headscape.intercept.plain import keeping_fast_paths
 from headscape.intercept.recorder import Keep, Options
@@ -92,11 +93,16 @@ class Run:
     """
 
     def __init__(self, model: nn.Module, options: Options) -> None:
+        if not isinstance(model, nn.Module):
+            raise OptionError(
+                f"capture() takes a torch.nn.Module, not {type(model).__name__}. Pass the model itself."
+            )
         wrapped = getattr(type(model), "_headscape_module", None)  # a Wrapper: watch the module inside it
         self._model: nn.Module = model if wrapped is None else wrapped.__get__(model)
         self._options = options
-        self._restore: Callable[[], None] | None = None
-        self._busy = False
+        self._door: Doorway | None = None
+        self._busy: set[int] = set()  # threads that are in a pass
+        self.thread = threading.get_ident()
         self._passes = 0
         self.traces: list[Trace] = []
 
@@ -116,53 +122,35 @@ class Run:
         return self.traces[-1]
 
     def __enter__(self) -> "Run":
-        if self._restore is not None:
+        if self._door is not None:
             raise CaptureError(
                 "this capture is already running: call headscape.capture(model) again for another."
             )
-        model, original = self._model, self._model.forward
-        had = model.__dict__.get("forward")
-
-        @functools.wraps(original)
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            if self._busy:
-                return original(*args, **kwargs)
-            return self._pass(functools.partial(original, *args, **kwargs))
-
-        # A function on the instance, since hooks would push torch.nn off its fast paths.
-        object.__setattr__(model, "forward", forward)
-
-        def restore() -> None:
-            if had is None:
-                object.__delattr__(model, "forward")
-            else:
-                object.__setattr__(model, "forward", had)
-
-        self._restore = restore
+        self.thread = threading.get_ident()
+        self._door = open_door(self._model, self)
         return self
 
-    def _pass(self, call: Callable[[], Any]) -> Any:
-        self._passes += 1
-        with self._once():
+    def visit(self, call: Callable[[], Any]) -> Any:
+        """Run ``call``, one forward pass of the model, and add its trace."""
+        here = threading.get_ident()
+        if here in self._busy:  # the model calls itself: one pass
+            return call()
+        self._busy.add(here)
+        try:
+            self._passes += 1
             output, trace = watch(self._model, call, self._options, step=self._passes)
+        finally:
+            self._busy.discard(here)
         if trace is not None:
             self.traces.append(trace)
         return output
 
-    @contextmanager
-    def _once(self) -> Iterator[None]:
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        if self._restore is not None:
-            self._restore()
-            self._restore = None
+        if self._door is not None:
+            close_door(self._door, self)
+            self._door = None
         if kind is None and self._passes and not self.traces:
             raise no_attention(self._model)
 
