@@ -166,6 +166,64 @@ def test_escape_gives_the_answer_back(open_page, page_path, trace):
     assert f"{share:.0%}".replace("%", "\u202f%") in opened.page.locator(".panel").inner_text()
 
 
+def test_keys_work_before_anything_was_clicked(open_page, page_path):
+    opened = open_page(page_path)
+    keys = opened.page.keyboard
+    assert opened.page.evaluate("() => document.activeElement === document.body")
+    keys.press(".")
+    opened.wait_for(lambda s: s["selection"] == {"kind": "token", "side": 0, "token": 0, "plane": 0}, "a token")
+    keys.press("2")
+    opened.wait_for(lambda s: s["view"] == "front", "the front view")
+    keys.press("/")
+    keys.type("1.]")
+    assert opened.page.get_by_role("searchbox").input_value() == "1.]"
+    state = opened.state()
+    assert (state["view"], state["selection"]["token"], state["frame"]) == ("front", 0, 0)
+
+
+def test_keys_work_while_a_button_has_the_focus_and_leave_sliders_theirs(open_page, page_path):
+    opened = open_page(page_path)
+    opened.page.get_by_role("button", name="Layer", exact=True).click()
+    opened.page.keyboard.press("PageDown")
+    opened.wait_for(lambda s: s["layer"] == 1, "the second layer")
+    opened.page.keyboard.press(".")
+    opened.wait_for(lambda s: s["selection"] is not None, "a token is selected")
+    slider = opened.page.get_by_role("slider", name="how many edges are shown")
+    before = opened.state()["slider"]
+    slider.press("PageDown")
+    state = opened.wait_for(lambda s: s["slider"] < before, "the slider moved")
+    assert state["layer"] == 1
+    slider.press("PageUp")
+    slider.press("3")
+    assert opened.state()["layer"] == 1
+    slider.press("1")
+    opened.wait_for(lambda s: s["view"] == "3d", "the stack")
+
+
+def test_a_tooltip_goes_when_what_it_tells_of_changes(open_page, page_path):
+    opened = open_page(page_path)
+    tip = opened.page.locator(".tip")
+    for key in ("3", "PageDown", "PageUp", "]"):
+        spot = opened.page.evaluate(
+            "n => globalThis.headscapeViews[0].screenOf(n)",
+            {"side": 0, "plane": opened.state()["layer"], "token": 2},
+        )
+        opened.page.mouse.move(spot["x"] - 90, spot["y"] - 90)
+        opened.page.mouse.move(spot["x"], spot["y"])
+        tip.wait_for(state="visible")
+        opened.page.keyboard.press(key)
+        tip.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("name", ["heads, threshold and drawing", "answer and details"])
+def test_escape_closes_a_drawer_over_the_graph(open_page, page_path, name):
+    opened = open_page(page_path, width=700, height=500)
+    opened.page.get_by_role("button", name=name).click()
+    opened.wait_for(lambda s: s["open"]["rail"] or s["open"]["panel"], "a drawer is open")
+    opened.page.keyboard.press("Escape")
+    opened.wait_for(lambda s: not s["open"]["rail"] and not s["open"]["panel"], "no drawer is open")
+
+
 def test_the_threshold_moves_at_once_and_says_what_it_leaves_out(open_page, page_path):
     opened = open_page(page_path)
     before = opened.state()

@@ -38,7 +38,7 @@ function start(): void {
   element.style.setProperty("height", "100vh");
   element.style.setProperty("height", "100dvh");
   try {
-    mount(element, decodeBase64(data.textContent ?? ""));
+    mount(element, decodeBase64(data.textContent ?? ""), { ownsPage: true });
     data.remove(); // its text would stay in memory beside the bytes
   } catch (fault) {
     const root = element.shadowRoot ?? element.attachShadow({ mode: "open" });

@@ -6,25 +6,37 @@ import type { Stage } from "./stage";
 const TURN_PX = 24;
 const ZOOM_STEP = 1.2;
 
+// Kinds of input in which no letter is typed.
+const KEYLESS = ["checkbox", "radio", "button", "range"];
+// Keys that move a slider.
+const SLIDER_KEYS = /^(Arrow|Page|Home$|End$)/;
+
 export interface KeyActions {
   search(): void;
   frame(step: number): void;
+  closeDrawer(which: "rail" | "any"): boolean;
+}
+
+/** Tell whether the focused input itself means something by the key. */
+function belongsToInput(event: KeyboardEvent): boolean {
+  const target = event.composedPath()[0];
+  if (!(target instanceof HTMLInputElement)) return false;
+  return !KEYLESS.includes(target.type) || (target.type === "range" && SLIDER_KEYS.test(event.key));
 }
 
 /** Act on a key; returns whether it meant something here. */
 export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actions: KeyActions): boolean {
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
-  const isOnGraph = stage.element.contains(event.composedPath()[0] as Node);
-  const isTyping = event.composedPath()[0] instanceof HTMLInputElement;
-  if (isTyping) return false;
+  if (belongsToInput(event)) return false;
   switch (event.key) {
     case "/":
       actions.search();
       return true;
     case "Escape":
+      if (actions.closeDrawer("rail")) return true;
       if (model.selection) model.select(null);
       else if (model.choice.solo) model.choose({ solo: null });
-      else return false;
+      else return actions.closeDrawer("any");
       return true;
     case "1":
     case "2":
@@ -40,7 +52,7 @@ export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actio
       stepToken(model, event.key === "." ? 1 : -1);
       return true;
   }
-  return isOnGraph && moveGraph(event, model, stage);
+  return moveGraph(event, model, stage);
 }
 
 function moveGraph(event: KeyboardEvent, model: Model, stage: Stage): boolean {

@@ -27,6 +27,7 @@ const NARROW = 980;
 const SLIM = 760;
 
 export interface Hooks {
+  ownsPage?: boolean; // keys that are pressed while nothing has the focus are the viewer's
   onSelect?: (selection: Selection | null) => void;
   onReady?: () => void;
 }
@@ -82,6 +83,11 @@ export class Viewer {
     this.element.append(this.grid, this.spoken);
     this.stopGestures = listenToGestures(this.stage.canvas, this.gestures());
     this.element.addEventListener("keydown", (event) => this.onKey(event), { signal: this.stop.signal });
+    if (hooks.ownsPage) {
+      document.addEventListener("keydown", (event) => {
+        if (event.target === document.body || event.target === document.documentElement) this.onKey(event);
+      }, { signal: this.stop.signal });
+    }
     model.listen((change) => this.onChange(change));
     this.stage.onFirstDraw = () => hooks.onReady?.();
     applyTheme(this.element, this.theme);
@@ -133,6 +139,7 @@ export class Viewer {
     if (change === "threshold") this.threshold.draw();
     if (change !== "selection") this.status.refresh();
     const isPreview = change === "selection" && model.hover !== null;
+    if (!isPreview) this.showTip(null, 0, 0); // it tells of what was there before
     if (change !== "threshold" && !isPreview) this.showDetails();
     this.stage.update(change);
   }
@@ -260,12 +267,24 @@ export class Viewer {
     if (this.model.frame < 0) return;
     const did = pressKey(event, this.model, this.stage, {
       search: () => this.header.search.focus(),
+      closeDrawer: (which) => this.closeDrawer(which),
       frame: (step) => {
         this.frames.stop();
         void this.show(Math.max(0, Math.min(this.model.page.frames.length - 1, this.model.frame + step)));
       },
     });
-    if (did) event.preventDefault();
+    if (!did) return;
+    this.showTip(null, 0, 0);
+    event.preventDefault();
+  }
+
+  /** Close a drawer that lies over the graph; returns whether one was open. */
+  private closeDrawer(which: "rail" | "any"): boolean {
+    const isOpen = this.open.rail || (which === "any" && this.open.panel);
+    if (this.width >= SLIM || !isOpen) return false;
+    this.setOpen({ rail: false, panel: which === "any" ? false : this.open.panel });
+    this.stage.canvas.focus(); // what had it may be gone
+    return true;
   }
 
   private find(text: string, isFinal: boolean): void {
