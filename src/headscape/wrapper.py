@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from headscape.errors import ConflictError, NoAttentionError
+from headscape.errors import ConflictError, NoAttentionError, OptionError
 from headscape.intercept.recorder import Options
 from headscape.intercept.run import no_attention, watch
 from headscape.trace.trace import Trace
@@ -102,10 +102,14 @@ class Wrapper(nn.Module):
             raise ConflictError(
                 "this module is a headscape.Wrapper already; wrap wrapper.module, or use it as it is."
             )
+        if not isinstance(module, nn.Module):
+            raise OptionError(
+                f"Wrapper() takes a torch.nn.Module, not {type(module).__name__}. Pass the model itself."
+            )
         _expect_free_names(module)
         own = {
             "module": module,
-            "options": Options.named("Wrapper", **options),
+            "options": Options.named("Wrapper", ("path", "title", "show"), **options),
             "page": (path, title, show),
             "live": None,
             "steps": 0,
@@ -157,6 +161,8 @@ class Wrapper(nn.Module):
 
     def _pass(self, call: Callable[..., Any], args: Any, kwargs: Any, tokens: Any) -> Any:
         options = self._headscape_options
+        if "tokens" in kwargs and "tokens" not in inspect.signature(self.module.forward).parameters:
+            raise OptionError("labels for one call are passed as viz_tokens=..., not tokens=...")
         if tokens is not None:
             options = replace(options, tokens=tokens)
         self._set("steps", self._headscape_steps + 1)

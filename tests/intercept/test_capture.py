@@ -189,6 +189,22 @@ def test_labels_of_the_wrong_length_name_both_lengths():
         model(torch.randn(2, 5, 16))
 
 
+@pytest.mark.parametrize("tokens", [[1, 2, 3, 4, 5], torch.arange(5), [None] * 5, []])
+def test_labels_that_are_no_texts_are_answered_with_what_labels_are(tokens):
+    model = encoder(1)
+    with pytest.raises(LabelError, match="labels are texts"), headscape.capture(model, tokens=tokens):
+        model(torch.randn(1, 5, 16))
+
+
+def test_wrong_number_of_class_names_names_both_numbers():
+    model = nn.Sequential(encoder(1), nn.Flatten(1), nn.Linear(80, 3))
+    with (
+        pytest.raises(LabelError, match="names 2 classes, but the model gives 3 scores"),
+        headscape.capture(model, classes=["a", "b"]),
+    ):
+        model(torch.randn(1, 5, 16))
+
+
 def test_labels_for_the_wrong_number_of_examples_name_both_numbers():
     model = encoder()
     with (

@@ -184,6 +184,14 @@ def test_module_that_already_takes_viz_is_told_the_way_out(name):
 def test_misuse_is_answered():
     with pytest.raises(OptionError, match=r"no option 'kep'.*Did you mean 'keep'"):
         headscape.Wrapper(make(), kep="all")
+    with pytest.raises(OptionError, match="Did you mean 'path'"):
+        headscape.Wrapper(make(), pth="x.html")
+    with pytest.raises(OptionError, match=r"takes a torch\.nn\.Module, not NoneType"):
+        headscape.Wrapper(None)
+    with pytest.raises(OptionError, match=r"takes a torch\.nn\.Module, not str"):
+        headscape.capture("model")
+    with pytest.raises(OptionError, match="viz_tokens"):
+        headscape.Wrapper(make(), show=False)(*X, viz=True, tokens=["a"])
     with pytest.raises(ConflictError, match="Wrapper already"):
         headscape.Wrapper(headscape.Wrapper(make()))
     with pytest.raises(NoAttentionError, match="viz=True"):

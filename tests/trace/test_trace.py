@@ -101,6 +101,13 @@ def test_contribution_is_weight_times_value_norm():
     np.testing.assert_allclose(dense.contribution(1), dense.weights(1) * dense.value_norms(1)[:, None])
 
 
+def test_representations_are_short():
+    trace = example_trace(decoder=True)
+    for thing in (trace, trace.outputs, trace.calls[0], trace.calls[0].arrays):
+        assert len(repr(thing)) < 600
+    assert "7 attention calls, 2 examples, source of 16, target of 5" in repr(trace)
+
+
 def test_shares_are_rounded_but_never_to_all_or_nothing():
     shares = {
         0: "0 %",

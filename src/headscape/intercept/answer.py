@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headscape.errors import LabelError
 from headscape.intercept.lineage import Mark
 from headscape.trace.outputs import Method, Outputs
 
@@ -173,6 +174,11 @@ def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: A
         ids = scores.argsort(dim=-1, descending=True, stable=True)[:, :count]
         is_share = bool((scores >= 0).all()) and bool(((scores.sum(-1) - 1).abs() < 1e-3).all())
         shares = scores if is_share else torch.softmax(scores, -1)
+    if names is not None and len(names) != scores.shape[1]:
+        raise LabelError(
+            f"classes names {len(names)} classes, but the model gives {scores.shape[1]} scores. "
+            "Pass one name a class."
+        )
     parts, base, method = _contributions(tape, answer, rows, ids, (batch, length, query_first))
     return Outputs(
         kind="classes" if kind == "classes" else "next tokens",
@@ -183,7 +189,7 @@ def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: A
         contributions=parts,
         base=base,
         method=method,
-        class_names=names if names is not None and len(names) == scores.shape[1] else None,
+        class_names=names,
     )
 
 

@@ -35,9 +35,12 @@ class Options:
     strict: bool = False
 
     @classmethod
-    def named(cls, owner: str, **given: Any) -> "Options":
-        """Build options from keywords of ``owner``; a misspelt one is answered with what there is."""
-        known = [f.name for f in fields(cls)]
+    def named(cls, owner: str, also: tuple[str, ...] = (), **given: Any) -> "Options":
+        """Build options from keywords of ``owner``; a misspelt one is answered with what there is.
+
+        ``also`` names options that the owner takes itself.
+        """
+        known = [*also, *(f.name for f in fields(cls))]
         for name in given:
             expect_option(owner, "option", name, known)
         if given.get("classes") is not None:

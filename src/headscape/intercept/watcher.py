@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from headscape.errors import CaptureError
+from headscape.errors import CaptureError, LabelError
 from headscape.intercept.answer import Tape
 from headscape.intercept.lineage import Lineage, Mark, state_norms
 from headscape.intercept.names import Names
@@ -72,6 +72,8 @@ class Watcher(TorchFunctionMode):
         """Run side work; a failure is noted, never passed on (unless strict)."""
         try:
             return work(*args, **kwargs)
+        except LabelError:  # the caller's own
+            raise
         except Exception as error:  # whatever goes wrong here must not reach the user's forward
             if self.options.strict:
                 raise CaptureError(f"{doing} failed: {type(error).__name__}: {error}") from error

@@ -66,7 +66,7 @@ class CallStats:
     received: Floats
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CallArrays:
     """The stored arrays of one call; all share the leading batch axis.
 
@@ -88,6 +88,10 @@ class CallArrays:
     first_key: Floats
     largest: Floats
     received: Floats
+
+    def __repr__(self) -> str:
+        shapes = (f"{name} {array.shape}" for name, array in self.present().items())
+        return f"CallArrays({', '.join(shapes)})"
 
     def present(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the arrays that are there, by field name."""

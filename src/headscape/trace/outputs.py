@@ -15,6 +15,8 @@ Method = Literal["exact", "gradient x activation", "none"]
 
 def share_text(share: float) -> str:
     """Return a share, 0 to 1, as whole percent: ``"96 %"``, and neither 0 nor 100 for what is neither."""
+    if share != share:
+        return "NaN"
     if 0 < share < 0.01:
         return "< 1 %"
     if 0.99 < share < 1:
@@ -22,7 +24,7 @@ def share_text(share: float) -> str:
     return f"{round(100 * share)} %"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outputs:
     """The model's answer for each example: its highest scores, falling.
 
@@ -56,6 +58,10 @@ class Outputs:
     base: Floats
     method: Method
     class_names: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{self.names(n)[0]!r}" for n in range(min(3, len(self.class_ids))))
+        return f"Outputs({self.kind}, method={self.method!r}, {len(self.class_ids)} examples: {best})"
 
     def _example(self, example: int) -> int:
         return expect_index("outputs", "example", example, len(self.class_ids))

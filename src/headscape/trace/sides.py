@@ -86,6 +86,13 @@ def label_side(
         raise LabelError(
             f"tokens of side {side!r} is one text, but a list of labels is needed: pass text.split()."
         )
+    odd = [item for item in labels if not isinstance(item, str | list | tuple)]
+    if odd or not len(labels):
+        seen = f"{odd[0]!r:.60} ({type(odd[0]).__name__})" if odd else "nothing"
+        raise LabelError(
+            f"tokens of side {side!r} holds {seen}, but labels are texts: pass a list of str, or one list "
+            "per example, such as tokenizer.convert_ids_to_tokens(ids)."
+        )
     rows: list[Sequence[str]] = (
         [labels] if all(isinstance(item, str) for item in labels) else list(labels)  # type: ignore[list-item]
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headscape.trace.call import Flags
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """What the attention of a model did in one forward pass.
 
@@ -43,6 +43,13 @@ class Trace:
     warnings: tuple[str, ...] = ()
     model: str = ""
     step: int | None = None
+
+    def __repr__(self) -> str:
+        sides = ", ".join(f"{side.name} of {side.length}" for side in self.sides)
+        return (
+            f"Trace({self.model or 'model'}: {len(self.calls)} attention calls, {self.batch} examples, "
+            f"{sides}, outputs={self.outputs!r}, {len(self.warnings)} warnings)"
+        )
 
     @property
     def batch(self) -> int:
