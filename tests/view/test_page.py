@@ -10,7 +10,7 @@ import pytest
 from headscape.errors import FileError, LabelError, MissingBundleError, OptionError
 from headscape.trace.block import unpack
 from headscape.trace.synthetic import example_trace
-from headscape.view.page import Frame, page_html, write_page
+from headscape.view.page import Frame, encode_frame, page_html, write_page
 from headscape.view.scene import scene_block
 
 pytestmark = pytest.mark.usefixtures("script")
@@ -190,3 +190,13 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
 def test_without_the_bundle_the_page_is_refused_and_the_message_says_what_works():
     with pytest.raises(MissingBundleError, match=r"(?s)built without its viewer.*trace\.figure\(\) work"):
         page_html(example_trace())
+
+
+def test_a_step_is_called_by_its_number_and_answer():
+    trace = example_trace()
+    assert encode_frame(Frame(trace, 0, None, "step"), 3).label.startswith(
+        f"pass 3: {trace.outputs.names(0)[0]} "
+    )
+    silent = dataclasses.replace(trace, outputs=None)
+    assert encode_frame(Frame(silent, 0, None, "step"), 4).label == "pass 4"
+    assert encode_frame(Frame(trace, 0, "mine", "step"), 5).label == "mine"

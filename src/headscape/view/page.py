@@ -183,7 +183,12 @@ def default_title(trace: Trace) -> str:
 
 def encode_frame(frame: Frame, number: int) -> EncodedFrame:
     """Encode one frame: the costly part of a page, and the part that a stepping page keeps."""
-    label = _describe(frame) if frame.label is None else frame.label
+    label = frame.label
+    if label is None and frame.group == "step":
+        answer = f": {_describe(frame)}" if frame.trace.outputs is not None else ""
+        label = f"pass {number}{answer}"
+    elif label is None:
+        label = _describe(frame)
     block = scene_block(frame.trace, frame.example, truth=frame.truth)
     # mtime=0: the same trace gives the same file
     data = gzip.compress(block, compresslevel=6, mtime=0)
