@@ -1,5 +1,7 @@
 """The written page in a real browser: what is drawn, clicked and read is what the trace holds."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,11 @@ def read_bars(opened, title: str) -> dict[str, str]:
     section = opened.page.locator(".panel section", has=opened.page.locator("h2", has_text=title))
     names = section.locator(".bars .label").all_inner_texts()
     return dict(zip(names, section.locator(".bars .number").all_inner_texts(), strict=True))
+
+
+def read_status(opened) -> str:
+    """Return the line that says what is shown, without the spaces within numbers."""
+    return " ".join(opened.page.locator(".status .counts").inner_text().replace("\u202f", "").split())
 
 
 def click_edge(opened, kind: int) -> dict:
@@ -238,9 +245,25 @@ def test_the_threshold_moves_at_once_and_says_what_it_leaves_out(open_page, page
     slider.press("Home")
     least = opened.state()
     assert least["shown"] < before["shown"]
-    status = opened.page.locator(".status").inner_text().replace("\u202f", "")
-    assert f"{least['shown']} of {least['total']} edges" in " ".join(status.split())
+    counts = re.findall(r"(\d+) of (\d+) (attention|value) edges", read_status(opened))
+    assert [kind for _, _, kind in counts] == ["attention", "value"]
+    assert sum(int(shown) for shown, _, _ in counts) == least["shown"]
+    assert sum(int(total) for _, total, _ in counts) == least["total"]
     opened.check_behaved()
+
+
+def test_the_status_line_names_what_is_drawn_and_nothing_else(open_page, page_path):
+    opened = open_page(page_path)
+    assert "of the attention" in read_status(opened)
+    assert "of what values carry" in read_status(opened)
+    opened.page.keyboard.press("2")
+    state = opened.wait_for(lambda s: s["view"] == "front", "the front view")
+    assert "attention" not in read_status(opened)
+    assert f"{state['shown']} of {state['total']} value edges" in read_status(opened)
+    opened.page.keyboard.press("3")
+    state = opened.wait_for(lambda s: s["view"] == "layer", "one layer")
+    assert "value" not in read_status(opened)
+    assert f"{state['shown']} of {state['total']} attention edges" in read_status(opened)
 
 
 def test_the_other_example_is_one_click_away(open_page, page_path, trace):

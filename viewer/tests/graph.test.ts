@@ -4,7 +4,7 @@ import { defaultChoice, hueOfHead, type Choice } from "../src/scene/choice";
 import { ANSWER, ATTENTION, RESIDUAL, VALUE } from "../src/scene/edges";
 import { indexNodes } from "../src/scene/nodes";
 import { pairDetails } from "../src/scene/pair";
-import { orderEdges, prefixBelow } from "../src/scene/prune";
+import { countKinds, orderEdges, prefixBelow } from "../src/scene/prune";
 import { FAINT, scaleEdges } from "../src/scene/scales";
 import { storyEdges, tellStory } from "../src/scene/story";
 import { readScene } from "../src/wire/scene";
@@ -139,6 +139,9 @@ describe("pruning", () => {
     const order = orderEdges(graph, "layer");
     expect(graph.mass).toBeCloseTo(3, 6);
     expect(order.massBefore.at(-1)).toBeCloseTo(3, 6);
+    expect(countKinds(graph, order, graph.total)).toEqual(graph.totals);
+    expect(graph.totals.reduce((sum, total) => sum + total)).toBe(graph.total);
+    expect(Math.min(graph.totals[ATTENTION]!, graph.totals[VALUE]!)).toBeGreaterThan(0);
     expect(order.carriedBefore.at(-1)).toBeCloseTo(3, 6);
   });
 

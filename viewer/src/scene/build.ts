@@ -2,7 +2,7 @@
 
 import type { CallData, SceneData } from "../wire/scene";
 import { drawnHeads, type Choice } from "./choice";
-import { ANSWER, ATTENTION, CROSS, Edges, RESIDUAL, VALUE } from "./edges";
+import { ANSWER, ATTENTION, CROSS, Edges, KINDS, RESIDUAL, VALUE } from "./edges";
 import { nodeOf, type NodeIndex } from "./nodes";
 import { meanRows, queryShift, rowsOfHeads, rowWidth, type Rows } from "./rows";
 
@@ -13,6 +13,7 @@ export interface Graph {
   readonly edges: Edges; // those that a threshold chooses from
   readonly fixed: Edges; // residual and answer edges: always drawn
   readonly total: number; // edges with any weight, those not in `edges` included
+  readonly totals: readonly number[]; // the same for each kind
   readonly mass: number; // attention of all drawn rows, 1 a row
   readonly carried: number; // contribution of all value edges
   readonly dropped: readonly string[]; // what is not in `edges`, in sentences
@@ -59,7 +60,7 @@ export function buildGraph(scene: SceneData, index: NodeIndex, choice: Choice): 
   }
   const floor = candidateFloor(parts);
   const edges = new Edges();
-  const sums = { total: 0, mass: 0, carried: 0 };
+  const sums = { total: 0, totals: Array<number>(KINDS).fill(0), mass: 0, carried: 0 };
   for (const part of parts) {
     for (const kind of part.kinds) {
       const mass = sums.mass;
@@ -106,7 +107,7 @@ function candidateFloor(parts: readonly Part[]): number {
 
 interface Target {
   readonly edges: Edges;
-  readonly sums: { total: number; mass: number; carried: number };
+  readonly sums: { total: number; totals: number[]; mass: number; carried: number };
   readonly scene: SceneData;
   readonly index: NodeIndex;
   readonly choice: Choice;
@@ -137,6 +138,7 @@ function addCall(rows: Rows, kind: number, floor: number, to: Target): void {
         // Of the two directions of an undirected edge the one with the smaller query adds it.
         if (isSum && query + shift > key && back > 0) continue;
         to.sums.total++;
+        to.sums.totals[kind]!++;
         const mass = weight + (isSum && back > 0 && query + shift !== key ? back : 0);
         if (mass < floor) continue;
         addEdge(rows, kind, { h, query, key, weight, back, mass, norm }, shift, to);

@@ -127,6 +127,13 @@ export function orderEdges(graph: Graph, name: PruneName): Order {
   return { edges: drawn, index, key, massBefore, carriedBefore, always: isAllFlat ? count : 0 };
 }
 
+/** How many of the first `count` edges of the order there are of each kind. */
+export function countKinds(graph: Graph, order: Order, count: number): number[] {
+  const counts = Array<number>(KINDS).fill(0);
+  for (let n = 0; n < count; n++) counts[graph.edges.kind[order.index[n]!]!]!++;
+  return counts;
+}
+
 /** How many edges have a key below `limit`. */
 export function prefixBelow(order: Order, limit: number): number {
   let [low, high] = [0, order.key.length];

@@ -2,9 +2,10 @@
 
 import { count, percent } from "../maths/digits";
 import { MOST_HUES } from "../scene/choice";
+import { ATTENTION, CROSS, VALUE } from "../scene/edges";
 import { SCALES } from "../scene/scales";
 import { make } from "./element";
-import { MOST_DRAWN } from "../scene/prune";
+import { countKinds, MOST_DRAWN } from "../scene/prune";
 import type { Model } from "./model";
 
 export class Status {
@@ -20,13 +21,7 @@ export class Status {
     const { model } = this;
     const { order, graph, choice } = model;
     const shown = model.shown();
-    const share = graph.mass > 0 ? order.massBefore[shown]! / graph.mass : 0;
-    const carried = graph.carried > 0 ? order.carriedBefore[shown]! / graph.carried : Number.NaN;
-    const parts: (Node | string)[] = [
-      make("b", { text: count(shown) }), " of ", make("b", { text: count(graph.total) }), " edges · ",
-      make("b", { text: percent(share) }), " of the attention",
-    ];
-    if (Number.isFinite(carried)) parts.push(" · ", make("b", { text: percent(carried) }), " of what values carry");
+    const parts = this.counted(shown);
     parts.push(` · strength: ${SCALES[choice.scale].label}`);
     const notes = [...graph.dropped];
     if (shown > MOST_DRAWN) notes.unshift(`${count(MOST_DRAWN)} are drawn`);
@@ -37,6 +32,34 @@ export class Status {
     this.counts.replaceChildren(...parts);
     this.counts.title = `${SCALES[choice.scale].label}: ${SCALES[choice.scale].formula}`;
     this.drawLegend();
+  }
+
+  /** Each kind of edge that is drawn: how many of how many, and what they hold. */
+  private counted(shown: number): (Node | string)[] {
+    const { order, graph } = this.model;
+    const counts = countKinds(graph, order, shown);
+    const has = (kind: number) => graph.totals[kind]! > 0;
+    const parts: (Node | string)[] = [];
+    const add = (number: string, ...rest: (Node | string)[]) => {
+      parts.push(...(parts.length ? [" · "] : []), make("b", { text: number }), ...rest);
+    };
+    const edges = (kind: number, name: string) => {
+      const total = graph.totals[kind]!;
+      if (total) add(count(counts[kind]!), " of ", make("b", { text: count(total) }), ` ${name} ${total === 1 ? "edge" : "edges"}`);
+    };
+    const carried = graph.carried > 0 ? order.carriedBefore[shown]! / graph.carried : Number.NaN;
+    edges(ATTENTION, "attention");
+    edges(CROSS, "cross");
+    // Ribbons stand for what values carry; for attention only where no values were captured.
+    const hasAttention = has(ATTENTION) || (has(CROSS) && !has(VALUE)) || (graph.mass > 0 && !Number.isFinite(carried));
+    const attention = () => {
+      if (hasAttention && graph.mass > 0) add(percent(order.massBefore[shown]! / graph.mass), " of the attention");
+    };
+    if (has(ATTENTION) || !has(VALUE)) attention();
+    edges(VALUE, "value");
+    if (!has(ATTENTION) && has(VALUE)) attention();
+    if (Number.isFinite(carried)) add(percent(carried), " of what values carry");
+    return parts.length ? parts : [make("b", { text: "0" }), " edges"];
   }
 
   private drawLegend(): void {
