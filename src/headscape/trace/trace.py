@@ -81,18 +81,33 @@ class Trace:
         return save(self, path)
 
     def graph(self, example: int = 0, **options: Any) -> Any:
-        """Return the :class:`headscape.graph.Graph` of one example. Options: see ``build_graph``."""
+        """Return the :class:`headscape.graph.Graph` of one example.
+
+        Options: ``direction``, ``heads``, ``scale`` and ``layers``, as in
+        :func:`headscape.graph.build.build_graph`.
+        """
         return verb("graph")(self, example, **options)
 
     def figure(self, example: int = 0, **options: Any) -> Any:
-        """Return a 3D Matplotlib Figure of one example. Options: see ``draw_figure``."""
+        """Return a 3D Matplotlib Figure of one example.
+
+        Options: ``heads``, ``scale``, ``prune``, ``layout``, ``direction``, ``layers``, ``view`` ("3d", "front",
+        "layer"), ``theme``, ``figsize``, ``title`` and ``seed``, as in :func:`headscape.draw.figure.draw_figure`.
+        """
         return verb("figure")(self, example, **options)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Path:
-        """Write one offline page that shows this trace, and return its path. Options: see ``write_page``."""
+        """Write one offline page that shows this trace, and return its path.
+
+        Options: ``examples``, ``labels``, ``title`` and ``note``, as in :func:`headscape.view.page.write_page`.
+        """
         written: Path = verb("to_html")(self, path, **options)
         return written
 
     def show(self, **options: Any) -> Any:
-        """Show the page: inline in a notebook, as a file whose path is printed in a script."""
+        """Show the page: inline in a notebook, as a file whose path is printed in a script.
+
+        Options: ``examples``, ``labels``, ``title``, ``note`` and ``path``, as in
+        :func:`headscape.view.show.show`.
+        """
         return verb("show")(self, **options)
