@@ -11,6 +11,7 @@ from headscape.draw.theme import MOST_HUES, Theme
 from headscape.errors import OptionError
 from headscape.graph.columns import EdgeKind, NodeKind
 from headscape.graph.graph import Graph
+from headscape.graph.prune import keep_nuclei
 from headscape.trace.trace import Trace
 
 # A plane stays readable with about this many edges for each of its tokens (measured: beyond 2 per token,
@@ -69,23 +70,24 @@ def prune_graph(graph: Graph, prune: str | tuple[str, Mapping[str, float]] | Non
 
 
 def _prune_to_read(graph: Graph) -> Graph:
-    for share in NUCLEI:
-        small = graph.prune("nucleus", p=share)
-        if _is_readable(small):
-            return small
-    tokens = {_tokens(graph, number) for number in range(len(graph.calls))}
-    if len(tokens) > 1:  # one number of edges does not fit sides of different length
-        return graph.prune("top_k", k=1)
-    return graph.prune("strongest", n=_budget(graph, max(tokens)))
+    name, options = choose_pruning(graph)
+    return graph.prune(name, **options)
 
 
-def _is_readable(graph: Graph) -> bool:
-    shares = graph.shares
-    inside = (shares.kind == EdgeKind.ATTENTION) | (shares.kind == EdgeKind.CROSS)
-    return all(
-        shares.shown[inside & (shares.call == number)].sum() <= _budget(graph, _tokens(graph, number))
-        for number in range(len(graph.calls))
-    )
+def choose_pruning(graph: Graph) -> tuple[str, dict[str, float]]:
+    """Return the pruning that ``"auto"`` means; only edges within planes and across sides count."""
+    calls = range(len(graph.calls))
+    tokens = [_tokens(graph, number) for number in calls]
+    budgets = [_budget(graph, many) for many in tokens]
+    kind = graph.edges.kind
+    inside = graph.edges.select((kind == EdgeKind.ATTENTION) | (kind == EdgeKind.CROSS))
+    # Rows are sorted once for all shares: to prune anew for each takes most of a large figure's time.
+    for share, keep in zip(NUCLEI, keep_nuclei(inside, NUCLEI), strict=True):
+        if (np.bincount(inside.call[keep], minlength=len(calls)) <= budgets).all():
+            return "nucleus", {"p": share}
+    if len(set(tokens)) > 1:  # one number of edges does not fit sides of different length
+        return "top_k", {"k": 1}
+    return "strongest", {"n": budgets[0]}
 
 
 def _budget(graph: Graph, tokens: int) -> int:

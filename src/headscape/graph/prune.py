@@ -4,7 +4,7 @@ Rows are rows of attention: an undirected edge stands in two of them, its query'
 if either keeps it. Value edges are judged by contribution where it is known, all others by weight.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,11 @@ def keep_nucleus(edges: Edges, *, p: float = 0.9) -> Flags:
     """
     if not 0 < p <= 1:
         raise OptionError(f"nucleus was asked for p={p}; p is a share above 0 and up to 1, such as 0.9.")
+    return next(keep_nuclei(edges, (p,)))
+
+
+def keep_nuclei(edges: Edges, shares: Sequence[float]) -> Iterator[Flags]:
+    """Yield what :func:`keep_nucleus` keeps for each share; the rows are sorted once for all of them."""
     entries = row_entries(edges)
     order, _, starts = _falling(entries)
     measure = entries.measure[order].astype(np.float64)
@@ -74,12 +79,14 @@ def keep_nucleus(edges: Edges, *, p: float = 0.9) -> Flags:
     before = np.cumsum(measure) - measure
     before -= np.repeat(before[starts], sizes)
     total = np.add.reduceat(measure, starts) if len(starts) else measure
-    # Sums of float32 weights round: a share within 1e-6 of p counts as reached.
-    chosen = before < p * np.repeat(total, sizes) * (1 - 1e-6)
-    chosen[starts] = True
-    keep = np.zeros(len(edges), dtype=bool)
-    keep[entries.edge[order[chosen]]] = True
-    return keep
+    whole, edge = np.repeat(total, sizes), entries.edge[order]
+    for p in shares:
+        # Sums of float32 weights round: a share within 1e-6 of p counts as reached.
+        chosen = before < p * whole * (1 - 1e-6)
+        chosen[starts] = True
+        keep = np.zeros(len(edges), dtype=bool)
+        keep[edge[chosen]] = True
+        yield keep
 
 
 def keep_skeleton(edges: Edges, *, strongest: int | None = None) -> Flags:
