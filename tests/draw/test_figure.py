@@ -1,5 +1,6 @@
 import io
 import itertools
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -156,7 +157,10 @@ def test_front_view_tells_the_value_flow(on_agg, find_artists, drawn_texts):
     figure = on_agg(draw_figure(example_trace(), view="front"))
     assert not find_artists(figure, "edges-attention")
     assert find_artists(figure, "edges-value")
-    assert any("of the value flow" in t for t in drawn_texts(figure))
+    edges = figure.picker.scene.graph.edges
+    counted = int((edges.kind == EdgeKind.VALUE).sum())
+    said = next(t for t in drawn_texts(figure) if "of the value flow" in t)
+    assert re.match(rf"{counted:,} of [\d,]+ value edges, ", said)
 
 
 def test_layer_view_shows_one_plane_face_on(on_agg, find_artists):
@@ -242,7 +246,7 @@ def test_all_rows_nan_still_give_a_figure(on_agg, drawn_texts):
     arrays = replace(call.arrays, weights=np.full_like(call.arrays.weights, np.nan))
     texts = drawn_texts(on_agg(draw_figure(replace(trace, calls=(replace(call, arrays=arrays),)))))
     assert any("32 rows are NaN" in t for t in texts)
-    assert any(t.startswith("0 of 0 edges") for t in texts)
+    assert any(t.startswith("0 of 0 attention edges") for t in texts)
 
 
 def test_themes_colour_paper_and_ink(on_agg):

@@ -115,7 +115,8 @@ def test_the_frame_stays_and_what_was_dropped_is_counted():
         held = small.edges.measure[of_entry].sum() / whole.edges.measure[was].sum()
         assert shares.mass_shown[entry] / shares.mass_total[entry] == pytest.approx(held, rel=1e-4)
     shown, total, share = small.share()
-    assert small.summary() == f"{shown:,} of {total:,} edges, {100 * share:.0f} % of the attention"
+    assert shown == (small.edges.kind == EdgeKind.ATTENTION).sum() < small.edges.is_prunable.sum()
+    assert small.summary() == f"{shown:,} of {total:,} attention edges, {100 * share:.0f} % of the attention"
     assert [str(p) for p in small.prunings] == ["top_k k=1"]
     assert len(whole.edges) > len(small.edges)
 

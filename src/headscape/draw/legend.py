@@ -46,7 +46,8 @@ def shown_words(scene: Scene) -> str:
     if scene.view == "front":
         shown, total, share = graph.share(EdgeKind.VALUE, EdgeKind.CROSS)
         part = "" if np.isnan(share) else f", {percent(share)} of the value flow"
-        said = f"{shown:,} of {total:,} edges{part}"
+        counted = "value and cross" if (graph.totals.kind == EdgeKind.CROSS).any() else "value"
+        said = f"{shown:,} of {total:,} {counted} edges{part}"
     else:
         said = graph.summary()
     pruned = ", ".join(f"pruning {p}" for p in graph.prunings) or "not pruned"

@@ -116,10 +116,10 @@ class Graph:
         return int(shares.shown.sum()), int(shares.total.sum()), share
 
     def summary(self) -> str:
-        """Say how much is shown: ``"120 of 900 edges, 71 % of the attention"``."""
+        """Say how much attention is shown: ``"120 of 900 attention edges, 71 % of the attention"``."""
         shown, total, share = self.share()
         part = "" if np.isnan(share) else f", {percent(share)} of the attention"
-        return f"{shown:,} of {total:,} edges{part}"
+        return f"{shown:,} of {total:,} attention edges{part}"
 
     def prune(self, name: str = "nucleus", **options: float) -> "Graph":
         """Return a graph with fewer edges; strengths are worked out again among those that stay.
