@@ -246,3 +246,16 @@ def test_sum_is_symmetric_in_the_two_directions(build_trace, random_rows):
 
     for one, other in zip(pairs(graph), pairs(turned), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_a_graph_is_shown_in_one_line_however_large_it_is(build_trace):
+    assert repr(build_graph(build_trace(HAND))) == (
+        "Graph('tokens' of 3 x 2 planes: 6 nodes, 17 edges, direction='sum', scale='rank')"
+    )
+    graph = build_graph(example_trace(decoder=True), direction="directed", scale="lift").prune("top_k", k=1)
+    said = repr(graph)
+    assert "\n" not in said
+    assert len(said) < 200
+    assert f"{len(graph.edges):,} edges, direction='directed', scale='lift'" in said
+    for side in graph.sides:
+        assert f"{side.name!r} of {side.length} x {side.planes} planes" in said

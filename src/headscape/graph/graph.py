@@ -1,6 +1,6 @@
 """The graph of one example: tables of nodes and edges, and what can be done with them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,12 +80,19 @@ class Graph:
     sides: tuple[SideInfo, ...]
     direction: str
     scale: str
-    totals: Shares = field(repr=False)
+    totals: Shares
     prunings: tuple[Pruning, ...] = ()
     notes: tuple[str, ...] = ()
     model: str = ""
     answer: str = ""
     method: str = "none"
+
+    def __repr__(self) -> str:
+        sides = ", ".join(f"{side.name!r} of {side.length} x {side.planes} planes" for side in self.sides)
+        return (
+            f"Graph({sides}: {len(self.nodes):,} nodes, {len(self.edges):,} edges, "
+            f"direction={self.direction!r}, scale={self.scale!r})"
+        )
 
     @property
     def shares(self) -> Shares:
