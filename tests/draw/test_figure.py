@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 
 from headscape.draw.edges import WIDTHS
 from headscape.draw.figure import draw_figure
+from headscape.draw.pick import describe_node
 from headscape.draw.theme import DARK, LIGHT, fade, oklab
 from headscape.errors import NotKeptError, OptionError
 from headscape.graph.build import build_graph
@@ -56,6 +57,24 @@ def test_the_predicted_class_is_marked(on_agg, find_artists):
     first, second = (find_artists(figure, f"class-{n}")[f"class-{n}"] for n in (0, 1))
     assert (first.get_fontweight(), first.get_color()) == ("bold", LIGHT.mark)
     assert second.get_fontweight() == "normal"
+
+
+def test_of_scores_that_are_nan_no_class_is_marked(on_agg, find_artists):
+    trace = example_trace()
+    outputs = trace.outputs
+    nan = {
+        name: np.full_like(getattr(outputs, name), np.nan)
+        for name in ("scores", "probabilities", "contributions", "base")
+    }
+    figure = on_agg(draw_figure(replace(trace, outputs=replace(outputs, **nan))))
+    labels = find_artists(figure, "class-").values()
+    assert [t.get_text() for t in labels] == [f"{name}  NaN" for name in outputs.names()]
+    assert {(t.get_fontweight(), t.get_color()) for t in labels} == {("normal", LIGHT.ink)}
+    (boxes,) = find_artists(figure, "classes").values()
+    assert {to_hex(colour) for colour in boxes.get_facecolor()} == {to_hex(LIGHT.soft)}
+    scene = figure.picker.scene
+    assert "score NaN   probability NaN" in describe_node(scene, scene.classes()[0])
+    assert "nan" not in describe_node(scene, scene.classes()[0])
 
 
 def test_every_edge_of_the_graph_is_drawn_between_its_nodes(on_agg, find_artists):

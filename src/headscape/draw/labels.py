@@ -92,14 +92,12 @@ class Labels:
         classes, nodes = self.scene.classes(), self.scene.graph.nodes
         texts = []
         for place, node in enumerate(classes):
-            share = nodes.probability[node]
-            words = (
-                f"{clean_text(str(nodes.label[node]))}  {share_text(float(share))}"
-                if np.isfinite(share)
-                else nodes.label[node]
-            )
-            weight = "bold" if place == 0 else "normal"
-            colour = self.scene.theme.mark if place == 0 else self.scene.theme.ink
+            share = float(nodes.probability[node])
+            said = share_text(share) if np.isfinite(share) else "NaN"
+            words = f"{clean_text(str(nodes.label[node]))}  {said}"
+            is_answer = node == self.scene.answer
+            weight = "bold" if is_answer else "normal"
+            colour = self.scene.theme.mark if is_answer else self.scene.theme.ink
             text = new_text(self.axes, self.scene, words, fontweight=weight, color=colour)
             text.set_gid(f"class-{place}")
             self.gaps[id(text)] = 0.9

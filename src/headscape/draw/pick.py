@@ -134,10 +134,13 @@ def describe_node(scene: Scene, node: int) -> str:
     graph, nodes, edges = scene.graph, scene.graph.nodes, scene.graph.edges
     if nodes.kind[node] == NodeKind.CLASS:
         lines = [f"{_name(scene, node)}  ({'answer' if graph.answer != 'next tokens' else 'next token'})"]
-        lines.append(f"score {nodes.score[node]:.3f}   probability {nodes.probability[node]:.1%}")
+        score, share = (float(column[node]) for column in (nodes.score, nodes.probability))
+        said = f"{share:.1%}" if np.isfinite(share) else "NaN"
+        lines.append(f"score {'NaN' if np.isnan(score) else f'{score:.3f}'}   probability {said}")
         if np.isfinite(nodes.base[node]):
             lines.append(f"of which no token adds {nodes.base[node]:+.3f}")
-        parts = np.flatnonzero((edges.kind == EdgeKind.CLASS) & (edges.target == node))
+        is_part = (edges.kind == EdgeKind.CLASS) & (edges.target == node) & np.isfinite(edges.weight)
+        parts = np.flatnonzero(is_part)
         for number in parts[np.argsort(-np.abs(edges.weight[parts]))][:4]:
             lines.append(f"{edges.weight[number]:+.3f}  {_name(scene, int(edges.source[number]))}")
         return "\n".join(lines)

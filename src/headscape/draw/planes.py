@@ -122,11 +122,10 @@ def _draw_classes(axes: PlanesAxes, scene: Scene) -> None:
         return
     theme = scene.theme
     probability = np.nan_to_num(scene.graph.nodes.probability[classes])
-    best = np.arange(len(classes)) == 0
     boxes = axes.scatter(
         *scene.at[classes].T,
         s=scene.font**2 * (0.6 + 1.8 * probability),
-        c=np.where(best, theme.mark, theme.soft).tolist(),
+        c=np.where(classes == scene.answer, theme.mark, theme.soft).tolist(),
         edgecolors=theme.paper,
         linewidths=0.6,
         depthshade=False,

@@ -79,3 +79,10 @@ class Scene:
     def classes(self) -> npt.NDArray[np.intp]:
         """Return the drawn class nodes, best first."""
         return np.flatnonzero(self.drawn & (self.graph.nodes.kind == NodeKind.CLASS))
+
+    @property
+    def answer(self) -> int:
+        """The class node of the model's answer; -1 where there is none, as all is NaN."""
+        classes = self.classes()
+        known = len(classes) and np.isfinite(self.graph.nodes.probability[classes[0]])
+        return int(classes[0]) if known else -1
