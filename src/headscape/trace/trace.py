@@ -91,15 +91,17 @@ class Trace:
     def figure(self, example: int = 0, **options: Any) -> Any:
         """Return a 3D Matplotlib Figure of one example.
 
-        Options: ``heads``, ``scale``, ``prune``, ``layout``, ``direction``, ``layers``, ``view`` ("3d", "front",
-        "layer"), ``theme``, ``figsize``, ``title`` and ``seed``, as in :func:`headscape.draw.figure.draw_figure`.
+        Options: ``heads``, ``scale``, ``prune``, ``layout``, ``direction``, ``layers``, ``view`` ("3d",
+        "front", "layer"), ``theme``, ``figsize``, ``title`` and ``seed``, as in
+        :func:`headscape.draw.figure.draw_figure`.
         """
         return verb("figure")(self, example, **options)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Path:
         """Write one offline page that shows this trace, and return its path.
 
-        Options: ``examples``, ``labels``, ``title`` and ``note``, as in :func:`headscape.view.page.write_page`.
+        Options: ``examples``, ``labels``, ``title`` and ``note``, as in
+        :func:`headscape.view.page.write_page`.
         """
         written: Path = verb("to_html")(self, path, **options)
         return written
