@@ -26,6 +26,10 @@ describe("layouts", () => {
     expect(left![0]).toBeCloseTo(-1);
   });
 
+  it("a token alone stands in the middle of its ring", () => {
+    expect(ringPlaces(1)).toEqual([[0, 0]]);
+  });
+
   it("line: from top to bottom", () => {
     expect(linePlaces(3).map(([, y]) => y)).toEqual([1, 0, -1]);
     expect(linePlaces(1)).toEqual([[0, 0]]);

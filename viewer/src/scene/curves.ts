@@ -64,7 +64,7 @@ function withinPlane(
   const [dx, dy] = [end[across]! - start[across]!, end[1]! - start[1]!];
   const chord = Math.hypot(dx, dy);
   const [ox, oy] = [start[across]! - centre[across]!, start[1]! - centre[1]!];
-  if (chord < 1e-6) return loop(start, lanes.layout === "ring" ? [-ox, -oy] : [1, 1], across, lane, spacing);
+  if (chord < 1e-6) return loop(start, lanes.layout === "ring" && Math.hypot(ox, oy) > 1e-6 ? [-ox, -oy] : [1, 1], across, lane, spacing);
   const middle = [(start[across]! + end[across]!) / 2, (start[1]! + end[1]!) / 2];
   // Across the chord, always to the same side of an undirected pair.
   const flip = dy < 0 || (dy === 0 && dx < 0) ? -1 : 1;

@@ -38,6 +38,8 @@ const LARGEST_GAP = 1.5;
 const MOST_STRETCH = 1.9;
 // Distance of the answers from the last plane, so that its labels find room.
 const ANSWER_GAP = 0.95;
+// Half width of a disc of one or two tokens.
+const LEAST_DISC = 0.4;
 
 /** Tokens of a side that are not padding. */
 export function realTokens(side: SideData): number[] {
@@ -46,8 +48,9 @@ export function realTokens(side: SideData): number[] {
 
 type Place = readonly [number, number];
 
-/** Tokens on a circle of radius 1, the first at the top, clockwise. */
+/** Tokens on a circle of radius 1, the first at the top, clockwise; one alone in the middle. */
 export function ringPlaces(count: number): Place[] {
+  if (count === 1) return [[0, 0]];
   return Array.from({ length: count }, (_, n) => {
     const angle = (2 * Math.PI * n) / Math.max(count, 1);
     return [Math.sin(angle), Math.cos(angle)] as const;
@@ -128,7 +131,7 @@ function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
         const [across, up] = places[n]!;
         positions.set([x, up * stretch + baseOf(s), -across], 3 * nodeOf(index, s, plane, token));
       });
-      const [wide, high] = halfOf(places);
+      const [wide, high] = halfOf(places, choice.layout);
       planes.push({ side: s, plane, centre: [x, baseOf(s), 0], half: [wide, high * stretch], shape: SHAPES[choice.layout] });
     }
   });
@@ -158,8 +161,9 @@ function stackProportions(
   return { gap, stretch };
 }
 
-function halfOf(places: readonly Place[]): [number, number] {
-  const spread = (axis: 0 | 1) => places.reduce((most, place) => Math.max(most, Math.abs(place[axis])), 0.05);
+function halfOf(places: readonly Place[], layout: LayoutName): [number, number] {
+  const least = layout === "ring" ? LEAST_DISC : 0.05;
+  const spread = (axis: 0 | 1) => places.reduce((most, place) => Math.max(most, Math.abs(place[axis])), least);
   return [spread(0), spread(1)];
 }
 
@@ -199,7 +203,7 @@ function placeLayer(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
   const put = (s: number, plane: number, x: number, layout: LayoutName, stretch: number) => {
     const { real, places } = planePlaces(layout, scene.sides[s]!);
     const shape = SHAPES[layout];
-    const [w, h] = halfOf(places);
+    const [w, h] = halfOf(places, layout);
     real.forEach((token, n) => {
       const [across, up] = places[n]!;
       positions.set([x + across * stretch, up, 0], 3 * nodeOf(index, s, plane, token));

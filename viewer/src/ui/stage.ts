@@ -204,7 +204,7 @@ export class Stage {
   fit(isSmooth: boolean): void {
     const { model, size } = this;
     if (!this.places || size[0] === 0) return;
-    const target = fitCamera(fitPoints(this.places), startView(model), size[0], size[1], marginsOf(model, size));
+    const target = fitCamera(fitPoints(this.places, this.curves), startView(model), size[0], size[1], marginsOf(model, size));
     this.hasMoved = false;
     const from = this.camera;
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -4,6 +4,7 @@ import { cameraAxes, type Camera, type Margins } from "../maths/camera";
 import { parseHex } from "../maths/colour";
 import type { EdgeStyle } from "../gl/edges/index";
 import type { PlaneShape } from "../gl/planes/index";
+import { FLOATS_PER_CURVE } from "../scene/curves";
 import { START_PITCH, START_YAW, type Places } from "../scene/layout";
 import { labelOf } from "./element";
 import type { Model } from "./model";
@@ -41,16 +42,34 @@ export function marginsOf(model: Model, size: readonly [number, number]): Margin
 // Sheets reach beyond the middle of their outermost patches.
 const SHEET_RIM = 0.6;
 
-/** Points that a fitted picture must show: nodes, and the corners of sheets with pictures. */
-export function fitPoints(places: Places): Float32Array {
+// Curves that a fit looks at: the strongest come first, and more do not reach further.
+const MOST_FITTED = 4000;
+// Where on a curve.
+const FITTED_AT = [0.25, 0.5, 0.75];
+
+const CORNERS = [[-1, -1], [1, -1], [-1, 1], [1, 1]] as const;
+const RIM = Array.from({ length: 8 }, (_, n) => [Math.cos((n * Math.PI) / 4), Math.sin((n * Math.PI) / 4)] as const);
+
+/** Points that a fitted picture must show: nodes, planes, and the curves on which edges run. */
+export function fitPoints(places: Places, curves: Float32Array): Float32Array {
   const corners: number[] = [];
   const [across, up] = places.axes;
   for (const { centre, half, shape } of places.planes) {
-    if (shape !== "sheet") continue;
-    for (const [a, b] of [[-1, -1], [1, -1], [-1, 1], [1, 1]] as const) {
+    if (shape === "column") continue;
+    const rim = shape === "sheet" ? SHEET_RIM * places.spacing : 0;
+    for (const [a, b] of shape === "sheet" ? CORNERS : RIM) {
       for (let axis = 0; axis < 3; axis++) {
-        const rim = SHEET_RIM * places.spacing;
         corners.push(centre[axis]! + a * (half[0] + rim) * across[axis]! + b * (half[1] + rim) * up[axis]!);
+      }
+    }
+  }
+  const end = Math.min(curves.length, MOST_FITTED * FLOATS_PER_CURVE);
+  for (let at = 0; at < end; at += FLOATS_PER_CURVE) {
+    for (const t of FITTED_AT) {
+      const s = 1 - t;
+      const parts = [s * s * s, 3 * s * s * t, 3 * s * t * t, t * t * t];
+      for (let axis = 0; axis < 3; axis++) {
+        corners.push(parts.reduce((sum, part, n) => sum + part * curves[at + 4 * n + axis]!, 0));
       }
     }
   }
