@@ -22,7 +22,6 @@ export class Status {
     const { order, graph, choice } = model;
     const shown = model.shown();
     const parts = this.counted(shown);
-    parts.push(` · strength: ${SCALES[choice.scale].label}`);
     const notes = [...graph.dropped];
     if (shown > MOST_DRAWN) notes.unshift(`${count(MOST_DRAWN)} are drawn`);
     if (graph.flatHeads.length) {
@@ -64,7 +63,7 @@ export class Status {
 
   private drawLegend(): void {
     const { choice, scene } = this.model;
-    const items = [item("wedge", "var(--soft)", "weak to strong")];
+    const items = [item("wedge", "var(--soft)", `weak to strong by ${SCALES[choice.scale].label}`)];
     if (choice.residual && choice.view !== "layer") items.push(item("", "var(--residual)", "residual"));
     if (choice.classes && scene.outputs?.contribution && choice.view !== "layer") {
       items.push(item("", "var(--plus)", "for an answer"), item("dashed", "var(--minus)", "against"));

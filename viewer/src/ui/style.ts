@@ -65,7 +65,7 @@ p { margin: 4px 0; }
 .fault[hidden] { display: none; }
 .fault > div { max-width: 460px; padding: 18px 20px; border: 1px solid var(--line); border-left: 4px solid var(--minus); border-radius: 8px; background: var(--panel); }
 .status { display: flex; flex-wrap: wrap; align-items: center; gap: 2px 16px; padding: 5px 12px; border-top: 1px solid var(--line); background: var(--panel); font-size: 12px; min-height: 30px; }
-.status .counts { flex: 1 1 260px; min-width: 0; }
+.status .counts { flex: 1 1 100%; min-width: 0; }
 .status b { font-weight: 650; font-variant-numeric: tabular-nums; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 12px; color: var(--soft); align-items: center; }
 .legend span { display: inline-flex; align-items: center; gap: 5px; white-space: nowrap; }
