@@ -178,7 +178,9 @@ def test_keys_work_before_anything_was_clicked(open_page, page_path):
     keys = opened.page.keyboard
     assert opened.page.evaluate("() => document.activeElement === document.body")
     keys.press(".")
-    opened.wait_for(lambda s: s["selection"] == {"kind": "token", "side": 0, "token": 0, "plane": 0}, "a token")
+    opened.wait_for(
+        lambda s: s["selection"] == {"kind": "token", "side": 0, "token": 0, "plane": 0}, "a token"
+    )
     keys.press("2")
     opened.wait_for(lambda s: s["view"] == "front", "the front view")
     keys.press("/")
@@ -365,3 +367,16 @@ def test_a_page_that_is_cut_off_says_so(open_page, page_path, tmp_path):
     opened = open_page(broken)
     assert "cannot" in opened.page.locator("[role=alert]").inner_text()
     assert opened.page.evaluate("() => globalThis.violations") == []
+
+
+def test_an_answer_that_is_not_a_number_says_so_and_the_truth_is_named(open_page, tmp_path):
+    trace = example_trace(layers=1, heads=1, tokens=("alone",))
+    truth = trace.outputs.names()[-1]
+    trace.outputs.probabilities[:] = np.nan
+    opened = open_page(write_page([Frame(trace, 0, label="x", truth=truth)], tmp_path / "x.html"))
+    assert "1 layer × 1 head · 1 token" in opened.page.locator(".subtitle").inner_text()
+    answer = opened.page.locator(".panel .bars").first.inner_text()
+    assert "NaN" in answer
+    assert "not captured" not in answer
+    assert f"{truth} true" in " ".join(answer.split())
+    assert "✓" not in opened.page.locator(".panel").inner_text()

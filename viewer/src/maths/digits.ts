@@ -7,6 +7,16 @@ export function count(value: number): string {
   return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, NARROW_SPACE);
 }
 
+/** So many things, one or several. */
+export function plural(value: number, thing: string): string {
+  return `${count(value)} ${thing}${value === 1 ? "" : "s"}`;
+}
+
+/** A number of an answer that is there in any case: not finite reads "NaN", as the file keeps no more of it. */
+export function orNaN(value: number, write: (value: number) => string): string {
+  return Number.isFinite(value) ? write(value) : "NaN";
+}
+
 /** A share as percent: three digits at most. */
 export function percent(share: number): string {
   if (!Number.isFinite(share)) return "not captured";

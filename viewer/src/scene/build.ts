@@ -1,5 +1,6 @@
 /** From captured rows to edges: which there are under a choice, and what they hold in all. */
 
+import { plural } from "../maths/digits";
 import type { CallData, SceneData } from "../wire/scene";
 import { drawnHeads, type Choice } from "./choice";
 import { ANSWER, ATTENTION, CROSS, Edges, KINDS, RESIDUAL, VALUE } from "./edges";
@@ -56,7 +57,7 @@ export function buildGraph(scene: SceneData, index: NodeIndex, choice: Choice): 
       if (flat) flatHeads.push(rows.heads[n]! < 0 ? `layer ${call.layer} (mean)` : `layer ${call.layer} head ${rows.heads[n]!}`);
     });
     if (call.k !== null && call.k < call.keys) dropped.push(describeKept(call));
-    if (call.nanRows) dropped.push(`${call.nanRows} rows of layer ${call.layer} hold NaN`);
+    if (call.nanRows) dropped.push(`${plural(call.nanRows, "row")} of layer ${call.layer} ${call.nanRows === 1 ? "holds" : "hold"} NaN`);
   }
   const floor = candidateFloor(parts);
   const edges = new Edges();

@@ -1,6 +1,6 @@
 /** The panel while nothing is selected: the model's answer, and what to know about the data. */
 
-import { codeError, percent, quantity } from "../maths/digits";
+import { codeError, orNaN, percent, quantity } from "../maths/digits";
 import { VALUE } from "../scene/edges";
 import type { OutputsData } from "../wire/outputs";
 import { bar, bars } from "./bars";
@@ -61,12 +61,12 @@ function answer(outputs: OutputsData): HTMLElement[] {
   const rows = outputs.names.slice(0, MOST_LISTED).map((name, n) => {
     const share = outputs.probabilities[n]!;
     const isTrue = outputs.truth !== null && name === outputs.truth;
-    const label = make("span", {}, tokenText(labelOf(name, 24)), isTrue ? " ✓" : "");
+    const label = make("span", {}, tokenText(labelOf(name, 24)), isTrue && make("span", { class: "soft", text: " true" }));
     return {
       name: label,
       bar: bar(share, n === 0 ? "var(--accent)" : "var(--soft)"),
-      value: percent(share),
-      title: `${name.slice(0, 300)}: score ${quantity(outputs.scores[n]!)}${isTrue ? ", the truth" : ""}`,
+      value: orNaN(share, percent),
+      title: `${name.slice(0, 300)}: score ${orNaN(outputs.scores[n]!, quantity)}${isTrue ? ", the truth" : ""}`,
     };
   });
   const parts = [make("h2", { text: isNext ? "Next token" : "Answer" }), bars(rows)];

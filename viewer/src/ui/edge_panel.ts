@@ -1,6 +1,6 @@
 /** Everything about one edge. */
 
-import { codeError, percent, quantity, signed } from "../maths/digits";
+import { orNaN, codeError, percent, quantity, signed } from "../maths/digits";
 import { hueOfHead } from "../scene/choice";
 import { ANSWER, ATTENTION, RESIDUAL, VALUE, type Edge } from "../scene/edges";
 import { pairDetails, type PairDetails } from "../scene/pair";
@@ -118,9 +118,9 @@ function answerEdge(model: Model, edge: Edge): HTMLElement {
     facts([
       ["adds to the score", signed(edge.weight)],
       ["rank by size", `${rank} of ${tokens}`],
-      ["score in all", signed(outputs.scores[edge.query]!)],
+      ["score in all", orNaN(outputs.scores[edge.query]!, signed)],
       ["from no token (bias)", signed(outputs.base[edge.query]!)],
-      ["probability", percent(outputs.probabilities[edge.query]!)],
+      ["probability", orNaN(outputs.probabilities[edge.query]!, percent)],
     ]),
   );
 }

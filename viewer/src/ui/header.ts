@@ -1,5 +1,6 @@
 /** Title, view switch, search and the buttons for theme and side panels. */
 
+import { plural } from "../maths/digits";
 import { realTokens } from "../scene/layout";
 import type { ViewName } from "../scene/choice";
 import { button, make } from "./element";
@@ -67,8 +68,8 @@ export class Header {
     const { scene } = model;
     const heads = Math.max(0, ...scene.calls.map((call) => call.heads));
     const parts = [
-      `${scene.calls.length} layers × ${heads} heads`,
-      scene.sides.map((side) => `${realTokens(side).length} tokens${scene.sides.length > 1 ? ` ${side.name}` : ""}`).join(" + "),
+      `${plural(scene.calls.length, "layer")} × ${plural(heads, "head")}`,
+      scene.sides.map((side) => `${plural(realTokens(side).length, "token")}${scene.sides.length > 1 ? ` ${side.name}` : ""}`).join(" + "),
       model.page.note,
     ];
     this.subtitle.textContent = parts.filter(Boolean).join(" · ").slice(0, 300);

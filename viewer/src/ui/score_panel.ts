@@ -1,6 +1,6 @@
 /** One answer: which tokens speak for it and which against. */
 
-import { percent, signed } from "../maths/digits";
+import { orNaN, percent, signed } from "../maths/digits";
 import { bars, facts, signedBar } from "./bars";
 import { button, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
@@ -13,8 +13,8 @@ export function scorePanel(model: Model, answer: number): HTMLElement {
   const panel = make("div", {},
     make("h3", {}, tokenText(labelOf(name, 60))),
     facts([
-      ["probability", percent(outputs.probabilities[answer]!)],
-      ["score", signed(outputs.scores[answer]!)],
+      ["probability", orNaN(outputs.probabilities[answer]!, percent)],
+      ["score", orNaN(outputs.scores[answer]!, signed)],
       ["from no token (bias)", signed(outputs.base[answer]!)],
     ]),
   );

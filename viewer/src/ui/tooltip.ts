@@ -1,6 +1,6 @@
 /** What lies under the pointer, in a line. */
 
-import { quantity, codeError, signed, percent } from "../maths/digits";
+import { orNaN, quantity, codeError, signed, percent } from "../maths/digits";
 import { ANSWER, RESIDUAL, VALUE } from "../scene/edges";
 import { labelOf } from "./element";
 import type { Model, Selection } from "./model";
@@ -14,7 +14,7 @@ export function describe(model: Model, selection: Selection): string {
   }
   if (selection.kind === "answer") {
     const name = isolate(labelOf(scene.outputs!.names[selection.answer]!, 60));
-    return `answer ${name} · probability ${percent(scene.outputs!.probabilities[selection.answer]!)}`;
+    return `answer ${name} · probability ${orNaN(scene.outputs!.probabilities[selection.answer]!, percent)}`;
   }
   const { edge } = selection;
   if (edge.kind === ANSWER) {

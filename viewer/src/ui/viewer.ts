@@ -1,5 +1,6 @@
 /** One viewer: the parts joined, and the state that it publishes. */
 
+import { plural } from "../maths/digits";
 import { nodeOf } from "../scene/nodes";
 import { FormatFault } from "../wire/fault";
 import type { Page } from "../wire/page";
@@ -146,7 +147,7 @@ export class Viewer {
 
   private summary(): string {
     const { scene, choice } = this.model;
-    return `Attention graph, ${choice.view} view: ${scene.calls.length} layers, ${scene.sides.map((side) => `${side.tokens.length} tokens`).join(" and ")}`;
+    return `Attention graph, ${choice.view} view: ${plural(scene.calls.length, "layer")}, ${scene.sides.map((side) => plural(side.tokens.length, "token")).join(" and ")}`;
   }
 
   private shownSelection: Selection | null | undefined = undefined;
@@ -291,7 +292,7 @@ export class Viewer {
     if (this.model.frame < 0) return;
     const found = this.strip.find(text);
     if (!isFinal || !found.length) {
-      this.spoken.textContent = text ? `${found.length} tokens found` : "";
+      this.spoken.textContent = text ? `${plural(found.length, "token")} found` : "";
       return;
     }
     const now = this.model.selection;
