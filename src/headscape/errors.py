@@ -7,9 +7,6 @@ built-in exception a caller would expect, so ``except ValueError`` keeps working
 import difflib
 from collections.abc import Iterable
 
-import numpy as np
-import numpy.typing as npt
-
 
 class HeadscapeError(Exception):
     """Base of everything headscape raises on purpose."""
@@ -61,31 +58,6 @@ class MissingBundleError(HeadscapeError, RuntimeError):
 
 class CaptureWarning(UserWarning):
     """Something could not be captured; the model's own result is not touched."""
-
-
-def expect_shape(name: str, array: npt.NDArray[np.generic], axes: str) -> None:
-    """Raise :class:`ShapeError` unless ``array`` has the axes named in ``axes``.
-
-    Parameters
-    ----------
-    name : str
-        What the caller calls the array.
-    array : array
-        Anything with ``shape``.
-    axes : str
-        Axis names separated by spaces, as ``"layer head query key"``.
-
-    Raises
-    ------
-    ShapeError
-        The number of axes differs.
-    """
-    wanted = axes.split()
-    if array.ndim != len(wanted):
-        raise ShapeError(
-            f"{name} has shape {tuple(array.shape)} ({array.ndim} axes), "
-            f"but ({', '.join(wanted)}) ({len(wanted)} axes) is needed."
-        )
 
 
 def expect_option(owner: str, name: str, value: object, options: Iterable[str]) -> None:

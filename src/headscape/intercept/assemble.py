@@ -136,7 +136,7 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
     sides = _label(_plain_sides(found, planes), calls, options)
     last = found.of_query[-1]
     padded = _padding_of(last, calls, sides[last].length)
-    answer: Outputs | None = watcher._aside(
+    answer: Outputs | None = watcher.attempt(
         "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes
     )
     warnings = tuple(_notes(watcher, calls))

@@ -85,9 +85,9 @@ class Lineage:
         marks = (self.mark(t) for t in tensors)
         return max((m.call for m in marks if m is not None), default=-1)
 
-    def begin_call(self, call: int, flow: npt.NDArray[np.float32]) -> None:
-        """Note that call number ``call`` has run; ``flow`` (batch, 4, query) is filled in as parts meet."""
-        self.flows[call] = flow
+    def begin_call(self, call: int, began: int, flow: npt.NDArray[np.float32]) -> None:
+        """Note that a call ran from time ``began``; ``flow`` (batch, 4, query) fills as parts meet."""
+        self.started[call], self.flows[call] = began, flow
 
     def before(self, function: Any, args: tuple[Any, ...]) -> None:
         """See an addition in place before it overwrites its first operand."""

@@ -6,19 +6,16 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from headscape.errors import OptionError, expect_option
-from headscape.intercept.rows import Scores, Written, aside, blocks_of, value_norms
+from headscape.intercept.rows import Scores, Written, aside, blocks_of, forbids, value_norms
 from headscape.trace.call import TOP_K, CallArrays
 from headscape.trace.measure import Facts, gather_rows, keep_top
 
 # With keep="auto" the weights of one pass are kept whole up to this many bytes, and as top k beyond it:
 # 12 layers x 12 heads x 482 tokens fit.
 DENSE_LIMIT_BYTES = 128 * 1024 * 1024
-# An additive key-padding mask at or below this hides the key.
-_HIDES = -1000.0
 
 Keep = Literal["auto", "all"] | int
 
@@ -168,7 +165,7 @@ def hidden_keys(mask: Tensor | None, shape: tuple[int, int, int, int]) -> npt.ND
     batch, _, query, key = shape
     if mask is None:
         return np.zeros((batch, key), bool)
-    hidden = ~mask if mask.dtype == torch.bool else mask <= _HIDES
+    hidden = forbids(mask)
     while hidden.dim() < 4:
         hidden = hidden.unsqueeze(0)
     if hidden.shape[-2] not in (1, query):

@@ -134,10 +134,14 @@ def _rows_of_mask(mask: Tensor | None, start: int, end: int) -> Tensor | None:
     return mask if mask.dim() < 2 or mask.shape[-2] == 1 else mask[..., start:end, :]
 
 
+def forbids(mask: Tensor) -> Tensor:
+    """Return where an additive or bool (True = may attend) mask hides keys, bool of the mask's shape."""
+    return ~mask if mask.dtype == torch.bool else mask <= _FORBIDS
+
+
 def _forbidden(mask: Tensor, weights: Tensor) -> Tensor:
-    if mask.dtype == torch.bool:
-        return ~mask
-    return (mask == -math.inf) | ((mask < _FORBIDS) & (weights == 0))
+    hidden = forbids(mask)
+    return hidden if mask.dtype == torch.bool else hidden & ((weights == 0) | (mask == -math.inf))
 
 
 def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:

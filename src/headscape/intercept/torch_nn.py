@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headscape.intercept.rows import Scores, Written
+from headscape.intercept.rows import Scores, Written, forbids
 
 # Positions of the arguments of torch._transformer_encoder_layer_fwd, in the order torch.nn passes them.
 _LAYER_ARGUMENTS = (
@@ -121,7 +121,7 @@ def padded_of(key_padding_mask: Tensor | None) -> Tensor | None:
     if key_padding_mask is None:
         return None
     mask = key_padding_mask.detach()
-    mask = mask if mask.dtype == torch.bool else mask <= -1000.0
+    mask = mask if mask.dtype == torch.bool else forbids(mask)
     return mask.unsqueeze(0) if mask.dim() == 1 else mask
 
 

@@ -57,19 +57,19 @@ class Watcher(TorchFunctionMode):
             result = func(*args, **kwargs)
             inner = self._scopes[-1].inner.get(func)
             if inner is not None:
-                self._aside("looking inside torch.nn's attention", inner, result, *args, **kwargs)
+                self.attempt("looking inside torch.nn's attention", inner, result, *args, **kwargs)
             return result
         handler = self._handlers.get(func)
         if handler is not None:
             return handler(func, args, kwargs)
-        self._aside("following the model's states", self.lineage.before, func, args)
+        self.attempt("following the model's states", self.lineage.before, func, args)
         result = func(*args, **kwargs)
         if isinstance(result, (Tensor, tuple, list)):
-            self._aside("following the model's states", self._follow, func, args, kwargs, result)
+            self.attempt("following the model's states", self._follow, func, args, kwargs, result)
         return result
 
-    def _aside(self, doing: str, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run side work; a failure is noted, never passed on (unless strict)."""
+    def attempt(self, doing: str, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run side work; a failure is noted, never passed on (unless strict, or labels do not fit)."""
         try:
             return work(*args, **kwargs)
         except LabelError:  # the caller's own
@@ -120,7 +120,7 @@ class Watcher(TorchFunctionMode):
                 result = function(*args, **kwargs)
         finally:
             self._scopes.pop()
-        self._aside(
+        self.attempt(
             "recording torch.nn's attention",
             self._record_multi_head,
             bound(func, args, kwargs),
@@ -158,8 +158,7 @@ class Watcher(TorchFunctionMode):
     def _begin(self, seen: Seen, began: int, output: Tensor, axes: Any, role: Any = "branch") -> None:
         seen.half = output.dtype in (torch.float16, torch.bfloat16)
         call = len(self.recorder.calls) - 1
-        self.lineage.started[call] = began
-        self.lineage.begin_call(call, seen.flow)
+        self.lineage.begin_call(call, began, seen.flow)
         mark = Mark(call, role, self.lineage.tick(), axes)
         self.lineage.put(output, mark)
         self.tape.restart(output, mark)
@@ -169,7 +168,7 @@ class Watcher(TorchFunctionMode):
     def _scaled_dot_product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began = self.lineage.tick()
         result = func(*args, **kwargs)
-        self._aside(
+        self.attempt(
             "recording scaled_dot_product_attention", self._record_fused_call, args, kwargs, began, result
         )
         return result
@@ -200,14 +199,14 @@ class Watcher(TorchFunctionMode):
         began = self.lineage.tick()
         result = func(*args, **kwargs)
         layer = FusedLayer.of_layer(args, kwargs)
-        self._aside("recording a fused encoder layer", self._record_fused, layer, began, result, True)
+        self.attempt("recording a fused encoder layer", self._record_fused, layer, began, result, True)
         return result
 
     def _fused_attention(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began = self.lineage.tick()
         result = func(*args, **kwargs)
         layer = FusedLayer.of_attention(args, kwargs)
-        self._aside("recording fused attention", self._record_fused, layer, began, result[0], False)
+        self.attempt("recording fused attention", self._record_fused, layer, began, result[0], False)
         return result
 
     def _record_fused(self, layer: FusedLayer, began: int, result: Tensor, is_layer: bool) -> None:
@@ -287,13 +286,13 @@ def finish_layer(layer: FusedLayer, state: Tensor, attention: Tensor, seen: Seen
     stream = state + attention if norm_first else layer.norm(state + attention, 1)
     forward = layer.feed_forward(layer.norm(stream, 2) if norm_first else stream)
     for row, part in enumerate((state, attention, stream, forward)):
-        seen.flow[:, row] = np_where_real(state_norms(part, "bq"), seen)
+        seen.flow[:, row] = norms_of_real(part, seen)
     return stream + forward if norm_first else layer.norm(stream + forward, 2)
 
 
-def np_where_real(norms: Any, seen: Seen) -> Any:
-    """Return norms with NaN for padded tokens."""
-    norms = norms.copy()
+def norms_of_real(part: Tensor, seen: Seen) -> Any:
+    """Return the norm of each token's state, (batch, query), NaN for padded tokens."""
+    norms = state_norms(part, "bq").copy()
     norms[seen.arrays.padded] = float("nan")
     return norms
 
