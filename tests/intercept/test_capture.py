@@ -165,7 +165,7 @@ def test_many_blocks_of_rows_give_what_one_gives(monkeypatch):
     mask = torch.triu(torch.ones(11, 11, dtype=torch.bool), 1)
     with headscape.capture(model) as whole:
         model(x, x, x, attn_mask=mask, need_weights=False)
-    monkeypatch.setattr("headscape.intercept.rows._BLOCK_FLOATS", 2 * 4 * 11 * 3)
+    monkeypatch.setattr("headscape.intercept.plain_rows.BLOCK_FLOATS", 2 * 4 * 11 * 3)
     with headscape.capture(model) as parts:
         model(x, x, x, attn_mask=mask, need_weights=False)
     for name, array in whole.trace.calls[0].arrays.present().items():

@@ -8,16 +8,27 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from headscape.errors import OptionError, expect_option
-from headscape.intercept.rows import Scores, Written, aside, blocks_of, forbids, value_norms
+from headscape.errors import expect_option
+from headscape.intercept.keeping import Keeping
+from headscape.intercept.plain_rows import blocks_of
+from headscape.intercept.rows import (
+    OutputCheck,
+    Scores,
+    Written,
+    aside,
+    forbids,
+    value_norms,
+    weights_of,
+)
+from headscape.intercept.stream import gather
 from headscape.trace.call import TOP_K, CallArrays
-from headscape.trace.measure import Facts, gather_rows, keep_top
+from headscape.trace.measure import Facts, keep_top
 
 # With keep="auto" the weights of one pass are kept whole up to this many bytes, and as top k beyond it:
 # 12 layers x 12 heads x 482 tokens fit.
 DENSE_LIMIT_BYTES = 128 * 1024 * 1024
 
-Keep = Literal["auto", "all"] | int
+Keep = Literal["auto", "all"] | int | dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,8 @@ class Options:
         return cls(**given)
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.keep, int) and not isinstance(self.keep, bool)
-        if self.keep not in ("auto", "all") and not (whole and int(self.keep) >= 1):
-            raise OptionError(
-                f'keep is {self.keep!r}; it takes "auto", "all" or a number of keys a row, from 1.'
-            )
+        if self.keep != "auto":
+            Keeping.of(self.keep)
 
 
 @dataclass(frozen=True)
@@ -105,9 +113,12 @@ class Recorder:
         self._over = False
 
     def record(
-        self, rows: Scores | Written, origin: Origin, watch: Callable[[int, Tensor], None] | None = None
+        self,
+        rows: Scores | Written,
+        origin: Origin,
+        watch: OutputCheck | Callable[[int, Tensor], None] | None = None,
     ) -> Seen:
-        """Work out one call's rows and keep what was asked for."""
+        """Work out one call's rows and keep what was asked for; ``watch`` gets every block of weights."""
         device = rows.query.device if isinstance(rows, Scores) else rows.weights.device
         shape = rows.shape
         with aside(device):
@@ -117,23 +128,29 @@ class Recorder:
                 norms = value_norms(origin.value, origin.projection)
             flow = np.full((shape[0], 4, shape[2]), np.nan, np.float32)
             facts = Facts(padded, padded_keys, norms, flow)
-            arrays = gather_rows(blocks_of(rows, watch), shape, self._width(shape), facts)
+            arrays = gather(rows, self._keeping(shape), facts)
+            if isinstance(watch, OutputCheck):
+                watch.look(rows)
+            elif watch is not None:
+                for here in blocks_of(shape[0] * shape[1], shape[2], shape[3]):
+                    watch(here.start, weights_of(rows, here)[0])
         seen = Seen(origin, shape, arrays, flow)
-        seen.nan_rows = int((np.isnan(arrays.weights).any(-1) & ~padded[:, None]).sum())
+        broken = np.isnan(arrays.entropy) & (arrays.visible > 0)
+        if arrays.keys is None:
+            broken |= np.isnan(arrays.weights).any(-1)
+        seen.nan_rows = int((broken & ~padded[:, None]).sum())
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
         self.calls.append(seen)
         self._count(seen)
         return seen
 
-    def _width(self, shape: tuple[int, int, int, int]) -> int | None:
-        keep = self.options.keep
-        if keep == "all":
-            return None
-        if keep != "auto":
-            return min(int(keep), shape[3])
+    def _keeping(self, shape: tuple[int, int, int, int]) -> Keeping:
+        if self.options.keep != "auto":
+            return Keeping.of(self.options.keep)
         size = 4 * shape[0] * shape[1] * shape[2] * shape[3]
-        return TOP_K if self._over or self._bytes + size > DENSE_LIMIT_BYTES else None
+        cut = self._over or self._bytes + size > DENSE_LIMIT_BYTES
+        return Keeping.of(TOP_K if cut else "all")
 
     def _count(self, seen: Seen) -> None:
         self._bytes += seen.arrays.weights.nbytes
