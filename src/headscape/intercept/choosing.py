@@ -49,11 +49,11 @@ def mass_from(e: Any, n: Any, bar: Any) -> Any:
 
 
 @compiled
-def exact_sum(e: Any, n: Any) -> Any:
-    """Sum the first n numbers in float64."""
+def exact_sum(e: Any, n: Any, factor: Any) -> Any:
+    """Sum the first n weights, rounded as they are stored, in float64."""
     total = 0.0
     for j in range(n):
-        total += np.float64(e[j])
+        total += np.float64(e[j] * factor)
     return total
 
 
@@ -141,43 +141,41 @@ def sort_falling(keys: Any, weights: Any, found: Any, order: Any) -> None:
 
 @compiled
 def choose(e: Any, n: Any, sums: Any, rule: Any, lists: Any) -> Any:
-    """List what a rule keeps of a row, falling; return how many.
+    """List the keys and weights that a rule keeps of a row, falling; return how many.
 
-    ``sums`` = (largest number, factor to a weight); ``lists`` = (keys, numbers, order, lanes).
+    ``sums`` = (largest number, factor to a weight); ``lists`` = (keys, weights, order, lanes).
     """
     highest, factor = sums
     keys, weights, order, lanes = lists
     if highest <= F(0):
         return 0
     kind, amount = rule
+    wanted = 0.0
     if kind == TOP_K:
-        k = int(amount)
-        if k <= _LANES_SERVE and n >= _LANES_PAY:
+        if amount <= _LANES_SERVE and n >= _LANES_PAY:
             fill_lanes(e, n, lanes)
-            bar = bar_for_count(lanes, PANEL, k, highest)
+            bar = bar_for_count(lanes, PANEL, int(amount), highest)
         else:
-            bar = bar_for_count(e, n, k, highest)
-        found = collect(e, n, bar, keys, weights)
-        if found > k + _FEW // 2:
-            found = cut_ties(keys, weights, found, k, highest)
-        sort_falling(keys, weights, found, order)
-        return min(found, k)
-    if kind == THRESHOLD:
-        least = F(amount)
-        bar = max(I(1), bits(F(least / factor * F(0.999999))))
-        found, left = collect(e, n, bar, keys, weights), 0
-        for i in range(found):
-            if weights[i] * factor >= least:
-                keys[left], weights[left] = keys[i], weights[i]
-                left += 1
-        sort_falling(keys, weights, left, order)
-        return left
-    wanted = amount * exact_sum(e, n)
-    found = collect(e, n, bar_for_mass(e, n, F(wanted * 1.00001), highest), keys, weights)
+            bar = bar_for_count(e, n, int(amount), highest)
+    elif kind == THRESHOLD:
+        bar = max(I(1), bits(F(F(amount) / factor * F(0.999999))))
+    else:
+        wanted = amount * exact_sum(e, n, factor)
+        bar = bar_for_mass(e, n, F(wanted / factor * 1.00001), highest)
+    found = collect(e, n, bar, keys, weights)
+    if kind == TOP_K and found > int(amount) + _FEW // 2:
+        found = cut_ties(keys, weights, found, int(amount), highest)
+    # Sorted as they are stored: numbers that differ can give weights that do not.
+    for i in range(found):
+        weights[i] *= factor
     sort_falling(keys, weights, found, order)
+    if kind == TOP_K:
+        return min(found, int(amount))
     mass = 0.0
     for i in range(found):
         mass += np.float64(weights[i])
-        if mass >= wanted:
+        if kind == NUCLEUS and mass >= wanted:
             return i + 1
+        if kind == THRESHOLD and weights[i] < F(amount):
+            return i
     return found

@@ -85,7 +85,7 @@ def note(row: Any, out: Any, found: Any, seen: Any) -> None:
 
 @compiled
 def keep(e: Any, n: Any, sums: Any, rule: Any, place: Any, out: Any, scratch: Any) -> Any:
-    """Write what is kept of a row; return the sum of its numbers and the next free place of a long list.
+    """Write what is kept of a row; return the sum of its weights and the next free place of a long list.
 
     ``place`` = (row, next free place); ``out`` ends with (counts, keys, weights, row length).
     """
@@ -101,7 +101,7 @@ def keep(e: Any, n: Any, sums: Any, rule: Any, place: Any, out: Any, scratch: An
     kept = F(0)
     for i in range(found):
         keys[begin + i] = scratch[0][i]
-        weights[begin + i] = scratch[1][i] * factor
+        weights[begin + i] = scratch[1][i]
         kept += scratch[1][i]
     out[7][row] = found
     return kept, begin + found
@@ -136,8 +136,6 @@ def one_row(s: Any, n: Any, mask: Any, mask_at: Any, where: Any, rule: Any, outs
         seen = count_visible(s, n, mask[2][mask_at : mask_at + n], mask[3], False)
     add_scaled(s, n, by, out[6][received_at : received_at + n])
     kept, free = keep(s, n, (F(1), by), rule, (row, free), out, scratch)
-    if rule[0] != ALL:
-        kept = kept * by
     entropy = abs((np.log(total) - inner * by) * _LOG2E)
     note(row, out, (kept, entropy, distance * by, s[0] * by, by), seen)
     return free
