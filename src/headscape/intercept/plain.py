@@ -8,6 +8,7 @@ so the calls inside become visible.
 """
 
 import functools
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +28,13 @@ class _Users:
 
 
 def any_overriding(tensors: Iterable[Any]) -> bool:
-    """Whether any of ``tensors`` itself overrides torch functions, modes left aside."""
+    """Whether any of ``tensors`` itself overrides torch functions, modes left aside.
+
+    flex_attention's operator asks too, and has no other way to be seen: it is told of the mode.
+    """
+    asking = sys._getframe(1).f_locals.get("self")
+    if type(asking).__name__ == "FlexAttentionHOP" and torch._C._len_torch_function_stack() > 0:
+        return True
     return any(
         type(t) is not torch.Tensor
         and type(t) is not torch.nn.Parameter

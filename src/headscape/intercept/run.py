@@ -31,7 +31,7 @@ def watch(
     """
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)
-    with _uncompiled(model), keeping_fast_paths(), watcher:
+    with _uncompiled(), keeping_fast_paths(), watcher:
         output = call()
     trace = None
     try:
@@ -56,12 +56,10 @@ def watch(
     return output, trace
 
 
-def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
-    """Run compiled modules eagerly for this one pass; they keep their compiled code."""
-    compiled = "torch._dynamo" in sys.modules and any(
-        hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in model.modules()
-    )
-    if not compiled:
+def _uncompiled() -> AbstractContextManager[object]:
+    """Run compiled modules and functions eagerly for this one pass; they keep their compiled code."""
+    # flex_attention compiles itself: it too must not be traced with the watching in it.
+    if "torch._dynamo" not in sys.modules and "torch.nn.attention.flex_attention" not in sys.modules:
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance

@@ -12,12 +12,13 @@ from torch.overrides import TorchFunctionMode
 from headscape.errors import CaptureError, LabelError
 from headscape.intercept.answer import Tape
 from headscape.intercept.calls import Arguments, Calls, Found
+from headscape.intercept.flex import is_flex, read_flex
 from headscape.intercept.fused import Inside, Parts
 from headscape.intercept.grids import Grids
 from headscape.intercept.lineage import Lineage
 from headscape.intercept.names import Names
 from headscape.intercept.nested import Nested
-from headscape.intercept.ops import WRITES, name_of
+from headscape.intercept.ops import PRODUCTS, WRITES, name_of
 from headscape.intercept.places import Places
 from headscape.intercept.plain import open_copy
 from headscape.intercept.recorder import Options
@@ -28,6 +29,10 @@ from headscape.intercept.torch_nn import FusedLayer, Scope, bound, padded_of, un
 _FUSED_LAYER = torch._transformer_encoder_layer_fwd
 _FUSED_ATTENTION = torch._native_multi_head_attention
 _FOLLOWING = "following the model's states"
+_TRANSFORMED = (
+    "the model ran under a transform of torch.func (vmap, grad, jvp): its tensors stand for several runs at "
+    "once and cannot be recorded. Capture a plain call of the model instead."
+)
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
@@ -51,7 +56,6 @@ class Watcher(TorchFunctionMode):
         self.nested = Nested(self.places)
         self.tape = Tape()
         self.problems: list[str] = []
-        self.is_blind = False  # under a transform of torch.func nothing can be kept
         self._scopes: list[Scope] = []
         self._handlers: dict[Any, Callable[..., Any]] = {
             F.multi_head_attention_forward: self._multi_head,
@@ -70,12 +74,12 @@ class Watcher(TorchFunctionMode):
             if inner is not None:
                 self.attempt("looking inside torch.nn's attention", inner, result, *args, **kwargs)
             return result
-        if self.is_blind or self._blinds(args):
+        name = name_of(func)
+        handler = self._flex if is_flex(func) else self._handlers.get(func)
+        if self._is_transformed(args, handler is not None or name in PRODUCTS):
             return func(*args, **kwargs)
-        handler = self._handlers.get(func)
         if handler is not None:
             return handler(func, args, kwargs)
-        name = name_of(func)
         self.attempt(_FOLLOWING, self.lineage.before, name, args)
         result = func(*args, **kwargs)
         if name in WRITES:
@@ -84,16 +88,13 @@ class Watcher(TorchFunctionMode):
             self.attempt(_FOLLOWING, self.follow, name, func, args, kwargs, result)
         return result
 
-    def _blinds(self, args: tuple[Any, ...]) -> bool:
-        """Whether a transform of torch.func (vmap, grad) runs the model: its tensors cannot be kept."""
+    def _is_transformed(self, args: tuple[Any, ...], matters: bool) -> bool:
+        """Whether a transform of torch.func (vmap, grad) makes these arguments: they cannot be kept."""
         first = args[0] if args else None
         if not isinstance(first, Tensor) or not _is_wrapped(first):
             return False
-        self.is_blind = True
-        self.problems.append(
-            "the model ran under a transform of torch.func (vmap, grad, jvp): its tensors stand for several "
-            "runs at once and cannot be recorded. Capture a plain call of the model instead."
-        )
+        if matters and _TRANSFORMED not in self.problems:
+            self.problems.append(_TRANSFORMED)
         return True
 
     def attempt(self, doing: str, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -225,6 +226,17 @@ class Watcher(TorchFunctionMode):
         with aside(result.device):
             arguments = Arguments.of(args, kwargs)
             mark = self.calls.record_scores(arguments, result, began)
+        self.tape.restart(result, mark)
+
+    def _flex(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        began = self.lineage.tick()
+        result = func(*args, **kwargs)
+        self.attempt("recording flex_attention", self._record_flex, args, kwargs, began, result[0])
+        return result
+
+    def _record_flex(self, args: tuple[Any, ...], kwargs: dict[str, Any], began: int, result: Tensor) -> None:
+        with aside(result.device):
+            mark = self.calls.record_scores(read_flex(args, kwargs), result, began, "flex")
         self.tape.restart(result, mark)
 
     # torch.nn's fused fast paths
