@@ -6,6 +6,7 @@ import pytest
 
 from headscape.demo import fetch
 from headscape.demo.fetch import PublicFile, fetch_file
+from headscape.demo.stories import FILES
 from headscape.demo.tweets import TWEETS
 from headscape.errors import FileError, OptionError
 
@@ -82,7 +83,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
 
 
 def test_every_public_file_is_pinned():
-    for known in (TWEETS,):
+    for known in (TWEETS, *FILES):
         assert len(known.sha256) == 64
         assert known.size > 0
         assert all(address.startswith("https://") for address in known.addresses)

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from headscape.demo.fetch import PublicFile, fetch_file
 from headscape.demo.llama import Llama, LlamaShape
 from headscape.demo.pieces import Pieces, load_pieces
-from headscape.errors import FileError, FormatError
+from headscape.errors import FileError, FormatError, OptionError
 
 VARIABLE = "HEADSCAPE_STORIES"
 WEIGHTS_NAME = "stories260K.bin"
@@ -22,6 +24,30 @@ LARGEST_BYTES = 512 * 1024 * 1024
 MOST_LAYERS = 128
 LONGEST_CONTEXT = 32_768
 LARGEST_VOCABULARY = 200_000
+SOURCE = "the public project karpathy/tinyllamas (folder stories260K), written by llama2.c (MIT)"
+_TRUNK = "https://huggingface.co/karpathy/tinyllamas/resolve/main/stories260K/"
+# A copy of the two files under a fixed commit.
+_COPY = "https://raw.githubusercontent.com/DaveBben/esp32-llm/934dab4d242d259abd88678488ea3b62d4fca601/data/"
+FILES = (
+    PublicFile(
+        name=WEIGHTS_NAME,
+        title="The weights of the story-telling model",
+        sha256="b0a507e7ad0f626624f17112325e66691f9076d622e1d3274d103d00299f2696",
+        size=1_056_540,
+        addresses=(_TRUNK + WEIGHTS_NAME, _COPY + WEIGHTS_NAME),
+    ),
+    PublicFile(
+        name=PIECES_NAME,
+        title="The tokenizer of the story-telling model",
+        sha256="037cb335abb25d1fa9e8ecae30ed2a3a8ace9302862ebcdc05d51a6bbb10c312",
+        size=6_227,
+        addresses=(_TRUNK + PIECES_NAME, _COPY + PIECES_NAME),
+    ),
+)
+_BY_HAND = (
+    f"Get {WEIGHTS_NAME} and {PIECES_NAME} from {SOURCE}, put both into one folder and run: "
+    "headscape demo --model stories --weights FOLDER"
+)
 _HEADER = struct.Struct("<7i")
 
 
@@ -31,6 +57,32 @@ class Stories:
 
     model: Llama
     pieces: Pieces
+
+
+def find_stories(
+    weights: str | os.PathLike[str] | None, *, download: bool, environment: Mapping[str, str]
+) -> Path:
+    """Return where the model's files lie: what was passed, what was fetched, or what the environment names.
+
+    Raises
+    ------
+    OptionError
+        Nothing says where they are; the message says where to get them.
+    FileError
+        They could not be fetched.
+    """
+    if weights is not None:
+        return Path(weights)
+    if download:
+        otherwise = f"Check the network, or do it by hand. {_BY_HAND}"
+        weights, _ = (fetch_file(file, otherwise=otherwise) for file in FILES)
+        return weights
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE])
+    raise OptionError(
+        f"The story-telling model's weights are not part of headscape. {_BY_HAND} (or name the folder in the "
+        f"environment variable {VARIABLE}). With --download the two files (1 MB) are fetched once."
+    )
 
 
 def load_stories(place: str | os.PathLike[str]) -> Stories:
