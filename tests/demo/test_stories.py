@@ -6,54 +6,13 @@ import struct
 import numpy as np
 import pytest
 import torch
+from tests.demo.made_up_llama import SHAPE, made_up, write_files
 
 from headscape.demo.llama import Llama, LlamaShape, continue_text, draw_token
 from headscape.demo.pieces import BEGIN, END, load_pieces
 from headscape.demo.stories import PIECES_NAME, WEIGHTS_NAME, load_checkpoint, load_stories
 from headscape.errors import FileError, FormatError
 from headscape.intercept.run import capture
-
-SHAPE = LlamaShape(width=16, hidden=24, layers=2, heads=4, key_heads=2, vocabulary=270, longest=32)
-WORDS = [b" ", b"a", b"b", b"ab", b" a", b" ab", "é".encode(), b"aa"]
-
-
-def made_up(shape=SHAPE, *, tied=True, seed=0):
-    """Return random tensors by name, in the order of the file."""
-    draw = np.random.default_rng(seed)
-    n, d, f, narrow = shape.layers, shape.width, shape.hidden, shape.key_heads * shape.head_width
-    sizes = {
-        "emb": (shape.vocabulary, d),
-        "norm1": (n, d),
-        "q": (n, d, d),
-        "k": (n, narrow, d),
-        "v": (n, narrow, d),
-        "o": (n, d, d),
-        "norm2": (n, d),
-        "gate": (n, f, d),
-        "down": (n, d, f),
-        "up": (n, f, d),
-        "norm": (d,),
-        "angles": (shape.longest * shape.head_width,),
-    }
-    if not tied:
-        sizes["head"] = (shape.vocabulary, d)
-    tensors = {name: draw.normal(0, 0.5, size).astype("<f4") for name, size in sizes.items()}
-    for name in ("norm1", "norm2", "norm"):
-        tensors[name] += 1
-    return tensors
-
-
-def write_files(folder, tensors, *, tied=True, shape=SHAPE):
-    vocabulary = shape.vocabulary if tied else -shape.vocabulary
-    head = (shape.width, shape.hidden, shape.layers, shape.heads, shape.key_heads, vocabulary, shape.longest)
-    raw = b"".join(tensor.tobytes() for tensor in tensors.values())
-    (folder / WEIGHTS_NAME).write_bytes(struct.pack("<7i", *head) + raw)
-    pieces = [b"<unk>", b"<s>", b"</s>", *(f"<0x{n:02X}>".encode() for n in range(256)), *WORDS]
-    pieces += [b"?"] * (shape.vocabulary - len(pieces))
-    scores = [0.0] * 259 + [-1.0 - n for n in range(len(pieces) - 259)]
-    body = b"".join(struct.pack("<fi", s, len(p)) + p for s, p in zip(scores, pieces, strict=True))
-    (folder / PIECES_NAME).write_bytes(struct.pack("<i", 9) + body)
-    return folder
 
 
 def numpy_scores(tensors, ids, shape=SHAPE):
@@ -182,8 +141,8 @@ def test_text_becomes_pieces_by_score_and_bytes_where_there_is_no_piece(tmp_path
 
 def test_labels_show_spaces_lines_and_lone_bytes(tmp_path):
     pieces = load_stories(write_files(tmp_path, made_up())).pieces
-    shown = [pieces.label(n) for n in (0, BEGIN, END, 264, 261, 3 + 0x0A, 3 + 0xE2, 3 + 0x41, 3)]
-    assert shown == ["[UNK]", "[BEGIN]", "[END]", "▁ab", "b", "↵", "<E2>", "A", "<00>"]
+    shown = [pieces.label(n) for n in (0, BEGIN, END, 264, 261, 3 + 0x0A, 3 + 0xE2, 3 + 0x2E, 3, 259)]
+    assert shown == ["[UNK]", "[BEGIN]", "[END]", "ab", "##b", "↵", "<E2>", ".", "<00>", "␣"]
     assert pieces.decode([BEGIN, 3 + 0xE2]) == "\ufffd"
 
 

@@ -68,7 +68,7 @@ def demo(
     ] = None,
     tokens: Annotated[
         int, typer.Option(help="With --model stories: tokens it adds to a text.", min=0, max=500)
-    ] = 12,
+    ] = 8,
     top_p: Annotated[
         float | None,
         typer.Option(help="With --model stories: draw tokens, from those that hold this share.", max=1.0),

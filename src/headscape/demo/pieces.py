@@ -18,8 +18,10 @@ LONGEST_TEXT = 20_000
 
 # How control pieces and white space are shown.
 _SHOWN = {UNKNOWN: "[UNK]", BEGIN: "[BEGIN]", END: "[END]"}
-_SPACE = "\u2581"
+_SPACE = "\u2423"
 _NEWLINE = "\u21b5"
+# Before what goes on with a word, as in BERT's vocabulary: that happens less often than a word's start.
+_GOES_ON = "##"
 _BYTE = re.compile(rb"<0x([0-9A-F]{2})>")
 
 
@@ -95,16 +97,23 @@ class Pieces:
         return text.removeprefix(" ")
 
     def label(self, token: int) -> str:
-        """Return how one token is shown: the space before a word as ``\u2581``, a lone byte as ``<E2>``."""
+        """Return how one token is shown.
+
+        A word's start is written plainly, what goes on with a word as ``##ir``, other spaces as ``\u2423``, a
+        byte that is no character as ``<E2>``.
+        """
         if token in _SHOWN:
             return _SHOWN[token]
         raw = self.raw(token)
         try:
-            text = raw.decode()
+            text = raw.decode().replace("\n", _NEWLINE)
         except UnicodeDecodeError:
+            text = "\0"
+        if not text.isprintable():
             return "".join(f"<{byte:02X}>" for byte in raw)
-        text = text.replace("\n", _NEWLINE).replace(" ", _SPACE)
-        return text if text.isprintable() else "".join(f"<{byte:02X}>" for byte in raw)
+        if text[:1] == " " and text[1:2].isalnum():
+            return text[1:].replace(" ", _SPACE)
+        return f"{_GOES_ON}{text}" if text[:1].isalnum() else text.replace(" ", _SPACE)
 
 
 def load_pieces(path: str | os.PathLike[str], count: int) -> Pieces:

@@ -29,14 +29,14 @@ MINILM_TEXTS = (
     "A worn-out kitten was resting on the rug.",
     "Shares of the airline fell after it cancelled its flights.",
 )
-STORIES_TEXTS = ("Once upon a time, there was a little girl named Lily. She saw a big",)
+STORIES_TEXTS = ("The big dog was", "One day, a cat met a bird. The cat said to the")
 
 # Pages hold every weight of every text; more texts than this make a file that opens slowly.
 MOST_TEXTS = 8
 # A vocabulary has hundreds of next tokens; what lies behind the best few has next to no probability.
 BEST_TOKENS = 10
 # Tokens the story-teller adds unless told otherwise: a few words.
-ADDED_TOKENS = 12
+ADDED_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,8 @@ def _run_stories(stories: Stories, texts: Sequence[str], out: Path, telling: Tel
     chosen = "the likeliest"
     if telling.top_p is not None:
         chosen = f"drawn within top-p {telling.top_p:g}, seed {telling.seed}"
-    added = ", ".join(str(len(row) - len(prompt)) for row, prompt in zip(rows, prompts, strict=True))
+    counts = [len(row) - len(prompt) for row, prompt in zip(rows, prompts, strict=True)]
+    added = str(counts[0]) if len(set(counts)) == 1 else " / ".join(map(str, counts))
     written = write_results(
         [Frame(trace, n, label=_short(pieces.decode(row)), number=n + 1) for n, row in enumerate(rows)],
         out,
