@@ -146,6 +146,14 @@ def test_labels_show_spaces_lines_and_lone_bytes(tmp_path):
     assert pieces.decode([BEGIN, 3 + 0xE2]) == "\ufffd"
 
 
+def test_in_a_text_only_what_goes_on_with_a_word_is_marked(tmp_path):
+    pieces = load_stories(write_files(tmp_path, made_up())).pieces
+    quote, a, b, space, ab = 3 + ord('"'), 260, 261, 259, 264
+    assert pieces.labels([BEGIN, ab, b, quote, a, b, space, b]) == [
+        *("[BEGIN]", "ab", "##b", '"', "a", "##b", "␣", "b")
+    ]
+
+
 def test_text_that_cannot_be_encoded_is_refused(tmp_path):
     pieces = load_stories(write_files(tmp_path, made_up())).pieces
     with pytest.raises(FormatError, match="half of a character"):
@@ -215,7 +223,56 @@ def test_missing_files_are_named(tmp_path):
         load_stories(tmp_path / WEIGHTS_NAME)
 
 
-@pytest.mark.skipif("HEADSCAPE_STORIES" not in os.environ, reason="HEADSCAPE_STORIES names no folder")
+REAL = pytest.mark.skipif("HEADSCAPE_STORIES" not in os.environ, reason="HEADSCAPE_STORIES names no folder")
+
+
+@REAL
+def test_the_real_models_attention_is_that_of_transformers_with_the_same_weights():
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    stories = load_stories(os.environ["HEADSCAPE_STORIES"])
+    ours, shape = stories.model, stories.model.shape
+    config = transformers.LlamaConfig(
+        vocab_size=shape.vocabulary, hidden_size=shape.width, intermediate_size=shape.hidden,
+        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.key_heads,
+        rms_norm_eps=1e-5, tie_word_embeddings=True, attn_implementation="eager",
+    )  # fmt: skip
+    theirs = transformers.LlamaForCausalLM(config).eval()
+    theirs.load_state_dict({name: tensor for name, tensor in as_transformers(ours)})
+    ids = torch.tensor([continue_text(ours, [BEGIN], 100)])
+    with capture(ours, keep="all") as run, torch.no_grad():
+        scores = ours(ids)
+        wanted = theirs(ids, output_attentions=True)
+    torch.testing.assert_close(scores, wanted.logits, rtol=0, atol=2e-4)
+    for call, weights in zip(run.trace.calls, wanted.attentions, strict=True):
+        np.testing.assert_allclose(call.weights(), weights[0], atol=2e-5)
+
+
+def as_transformers(model):
+    """Return the weights under the other library's names; it turns halves, so pairs are put apart."""
+    parts = {
+        "attention_norm": "input_layernorm",
+        "feed_forward_norm": "post_attention_layernorm",
+        "attention.queries": "self_attn.q_proj",
+        "attention.keys": "self_attn.k_proj",
+        "attention.values": "self_attn.v_proj",
+        "attention.out": "self_attn.o_proj",
+        "feed_forward.gate": "mlp.gate_proj",
+        "feed_forward.up": "mlp.up_proj",
+        "feed_forward.down": "mlp.down_proj",
+    }
+    yield "model.embed_tokens.weight", model.embedding.weight
+    yield "lm_head.weight", model.embedding.weight
+    yield "model.norm.weight", model.norm.weight
+    for number, layer in enumerate(model.layers):
+        for name, other in parts.items():
+            weight = layer.get_submodule(name).weight
+            if other in ("self_attn.q_proj", "self_attn.k_proj"):
+                pairs = weight.view(-1, model.shape.head_width // 2, 2, model.shape.width)
+                weight = pairs.transpose(1, 2).reshape(weight.shape)
+            yield f"model.layers.{number}.{other}.weight", weight
+
+
+@REAL
 def test_the_real_model_tells_its_published_story():
     stories = load_stories(os.environ["HEADSCAPE_STORIES"])
     text = stories.pieces.decode(continue_text(stories.model, [BEGIN], 40))

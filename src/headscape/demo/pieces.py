@@ -20,6 +20,8 @@ LONGEST_TEXT = 20_000
 _SHOWN = {UNKNOWN: "[UNK]", BEGIN: "[BEGIN]", END: "[END]"}
 _SPACE = "\u2423"
 _NEWLINE = "\u21b5"
+# Signs of one byte, behind which a word begins even without a space.
+_SIGNS = frozenset(bytes([byte]) for byte in range(33, 127) if not chr(byte).isalnum())
 # Before what goes on with a word, as in BERT's vocabulary: that happens less often than a word's start.
 _GOES_ON = "##"
 _BYTE = re.compile(rb"<0x([0-9A-F]{2})>")
@@ -97,10 +99,10 @@ class Pieces:
         return text.removeprefix(" ")
 
     def label(self, token: int) -> str:
-        """Return how one token is shown.
+        """Return how one token is shown by itself.
 
-        A word's start is written plainly, what goes on with a word as ``##ir``, other spaces as ``\u2423``, a
-        byte that is no character as ``<E2>``.
+        A word's start is written plainly, what can go on with a word as ``##ir``, other spaces as
+        ``\u2423``, a byte that is no character as ``<E2>``.
         """
         if token in _SHOWN:
             return _SHOWN[token]
@@ -112,8 +114,21 @@ class Pieces:
         if not text.isprintable():
             return "".join(f"<{byte:02X}>" for byte in raw)
         if text[:1] == " " and text[1:2].isalnum():
-            return text[1:].replace(" ", _SPACE)
-        return f"{_GOES_ON}{text}" if text[:1].isalnum() else text.replace(" ", _SPACE)
+            text = text[1:]
+        elif text[:1].isalnum():
+            text = _GOES_ON + text
+        return text.replace(" ", _SPACE)
+
+    def labels(self, ids: list[int]) -> list[str]:
+        """Return how the tokens of a text are shown: as by :meth:`label`, but nothing goes on with a sign."""
+        shown = [self.label(token) for token in ids]
+        for place in range(1, len(ids)):
+            before = self.raw(ids[place - 1])[-1:]
+            if shown[place].startswith(_GOES_ON) and (before.strip() == b"" or before in _SIGNS):
+                shown[place] = shown[place].removeprefix(_GOES_ON)
+            if len(shown[place]) > 1:
+                shown[place] = shown[place].removeprefix(_SPACE)
+        return shown
 
 
 def load_pieces(path: str | os.PathLike[str], count: int) -> Pieces:
