@@ -237,7 +237,7 @@ def test_the_real_models_attention_is_that_of_transformers_with_the_same_weights
         rms_norm_eps=1e-5, tie_word_embeddings=True, attn_implementation="eager",
     )  # fmt: skip
     theirs = transformers.LlamaForCausalLM(config).eval()
-    theirs.load_state_dict({name: tensor for name, tensor in as_transformers(ours)})
+    theirs.load_state_dict(dict(as_transformers(ours)))
     ids = torch.tensor([continue_text(ours, [BEGIN], 100)])
     with capture(ours, keep="all") as run, torch.no_grad():
         scores = ours(ids)
