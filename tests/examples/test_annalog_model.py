@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from headscape.errors import NoAttentionError
+from headscape.errors import CaptureWarning
 from headscape.view import bundle
 
 HERE = Path(__file__).parent
@@ -58,7 +58,7 @@ def viewer(tmp_path, monkeypatch):
 
 
 NOT_YET = pytest.mark.xfail(
-    raises=NoAttentionError, strict=True, reason="hand-written attention is not captured yet"
+    raises=CaptureWarning, strict=True, reason="ids of one example through an embedding lose their places"
 )
 
 
