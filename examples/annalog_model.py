@@ -117,15 +117,14 @@ def main(arguments: list[str] | None = None) -> None:
     source_ids = torch.tensor([[ids.get(token, ids["<unk>"]) for token in source]])
     written_ids = write_another(model, source_ids, ids["<sos>"], ids["<eos>"])
     written = [words[token] for token in written_ids[0]]
-    print(f"{given.smiles} becomes {''.join(written[1:]).removesuffix('<eos>')}")
+    becomes = f"{given.smiles} becomes {''.join(written[1:]).removesuffix('<eos>')}"
+    print(becomes)
     labels = {"source": source, "target": written[:-1]}
     with headscape.capture(model, tokens=labels, classes=words) as run, torch.no_grad():
         _, told = model(source_ids, written_ids[:, :-1])
     report(run.trace, told[0].numpy(), source, written)
     given.out.mkdir(parents=True, exist_ok=True)
-    page = run.trace.to_html(
-        given.out / "attention.html", title="ANNalog rewrites a molecule", note=given.smiles
-    )
+    page = run.trace.to_html(given.out / "attention.html", title="ANNalog rewrites a molecule", note=becomes)
     print(f"Page: {page}")
 
 

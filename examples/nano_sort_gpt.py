@@ -293,10 +293,10 @@ def main(arguments: list[str] | None = None) -> None:
         torch.no_grad(),
     ):
         model(ids[rows, :-1])
-    run.trace.to_html(
-        given.out / "attention.html", title="A GPT sorts six digits", note="→ marks what it wrote"
-    )
-    print(f"Figure: {given.out / 'heads.png'}  Page: {given.out / 'attention.html'}")
+    names = [" ".join(map(str, row)) for row in shown.tolist()]
+    page = given.out / "attention.html"
+    run.trace.to_html(page, labels=names, title="A GPT sorts six digits", note="→ marks what it wrote")
+    print(f"Figure: {given.out / 'heads.png'}  Page: {page}")
 
 
 if __name__ == "__main__":
