@@ -154,6 +154,10 @@ def test_fetched_weights_are_used(monkeypatch, tmp_path, weights):
         (["--model", "minilm", "--quick"], "--model and --quick exclude each other"),
         (["some text"], "TEXT goes with --model"),
         (["--weights", "x"], "--weights goes with --model"),
+        (["--tokens", "0"], "--tokens goes with --model"),
+        (["--model", "minilm", "a", "--top-p", "0.5"], "minilm adds no tokens"),
+        (["--model", "stories", "a", "--top-p", "0"], "top-p is 0; it takes a share above 0"),
+        (["--model", "stories", "a", "--top-p", "nan"], "top-p is nan"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_is_written(monkeypatch, tmp_path, arguments, says):

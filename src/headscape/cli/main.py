@@ -67,11 +67,11 @@ def demo(
         Path | None, typer.Option(help="With --model stories: folder or file of its weights.")
     ] = None,
     tokens: Annotated[
-        int, typer.Option(help="With --model stories: tokens it adds to a text.", min=0, max=500)
-    ] = 8,
+        int | None, typer.Option(help="With --model stories: tokens it adds to a text (8).", min=0)
+    ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(help="With --model stories: draw tokens, from those that hold this share.", max=1.0),
+        typer.Option(help="With --model stories: draw among the likeliest tokens that hold this share."),
     ] = None,
     tweets: Annotated[
         Path | None,
@@ -100,13 +100,13 @@ def demo(
         _refuse("--model", [name for name, is_given in alone.items() if is_given])
         from headscape.demo import real
 
-        telling = real.Telling(tokens, top_p, seed)
+        telling = real.Telling.given(tokens, top_p, seed)
         read = real.run_real(model, texts or [], out, weights=weights, download=download, telling=telling)
         report_real(read)
         _open(read.written.page, open_)
         return
-    only = {"TEXT": bool(texts), "--weights": weights is not None, "--top-p": top_p is not None}
-    for name in (name for name, is_given in only.items() if is_given):
+    only = {"TEXT": texts, "--weights": weights, "--tokens": tokens, "--top-p": top_p}
+    for name in (name for name, value in only.items() if value not in (None, [])):
         _misuse(f"{name} goes with --model. Choose a model, as in: headscape demo --model minilm TEXT")
     sources = {"--tweets": tweets is not None, "--download": download, "--digits": digits}
     first, *others = [name for name, is_given in sources.items() if is_given] or [""]

@@ -69,6 +69,17 @@ class Telling:
     top_p: float | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise OptionError(f"top-p is {self.top_p:g}; it takes a share above 0, up to 1.")
+
+    @classmethod
+    def given(cls, added: int | None, top_p: float | None, seed: int) -> "Telling | None":
+        """Return what a user chose; None if nothing but a seed, which alone decides nothing."""
+        if added is None and top_p is None:
+            return None
+        return cls(ADDED_TOKENS if added is None else added, top_p, seed)
+
 
 def run_real(
     name: str,
@@ -119,6 +130,8 @@ def run_real(
     if name == "minilm":
         if weights is not None or download:
             raise OptionError("minilm takes no weights: they come with its package.")
+        if telling is not None:
+            raise OptionError("minilm adds no tokens: tokens and top-p go with the model stories.")
         found = _run_minilm(texts or MINILM_TEXTS, out)
     else:
         stories = load_stories(find_stories(weights, download=download, environment=environment))
