@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from headscape.errors import CaptureWarning
 from headscape.view import bundle
 
 HERE = Path(__file__).parent
@@ -57,11 +56,6 @@ def viewer(tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "PATH", script)
 
 
-NOT_YET = pytest.mark.xfail(
-    raises=CaptureWarning, strict=True, reason="ids of one example through an embedding lose their places"
-)
-
-
 def check_said(said, out):
     assert "9 attention calls" in said
     assert said.count("(cross)") == 3
@@ -70,13 +64,11 @@ def check_said(said, out):
     assert (out / "attention.html").stat().st_size > 1000
 
 
-@NOT_YET
 def test_the_script_captures_counts_and_writes_the_page(example, package, viewer, tmp_path, capsys):
     example.main(["CC(=O)N", "--out", str(tmp_path / "out")])
     check_said(capsys.readouterr().out, tmp_path / "out")
 
 
-@NOT_YET
 @pytest.mark.skipif(not HAS_ANNALOG, reason="annalog is not installed")
 def test_the_real_model_rewrites_aspirin_as_its_ethyl_ester(example, viewer, tmp_path, capsys):
     example.main(["--out", str(tmp_path / "out")])
