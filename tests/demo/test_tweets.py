@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from headscape.demo import tweets
+from headscape.demo import fetch
 from headscape.demo.run import REAL_RECIPE, run_tweets
-from headscape.demo.tweets import ADDRESSES, download_tweets, hide_names, load_tweets
+from headscape.demo.tweets import TWEETS, download_tweets, hide_names, load_tweets
 from headscape.errors import FileError, FormatError
 
 PUBLIC = (
@@ -97,75 +97,14 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_without_a_network_the_download_says_what_else_to_do(tmp_path, monkeypatch):
-    def refuse(address):
+    def refuse(address, wanted):
         raise OSError("Network is unreachable")
 
-    monkeypatch.setattr(tweets, "_fetch", refuse)
-    with pytest.raises(FileError, match=r"unreachable.*headscape demo --tweets") as caught:
+    monkeypatch.setattr(fetch, "_fetch", refuse)
+    with pytest.raises(FileError, match=r"The airline tweets could not.*headscape demo --tweets") as caught:
         download_tweets(folder=tmp_path)
-    assert str(caught.value).count("unreachable") == len(ADDRESSES)
+    assert str(caught.value).count("unreachable") == len(TWEETS.addresses) == 2
     assert list(tmp_path.iterdir()) == []
-
-
-class Answer:
-    def __init__(self, data):
-        self.data = data
-
-    def read(self, size):
-        return self.data[:size]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-
-class Opener:
-    def __init__(self, data):
-        self.data = data
-
-    def open(self, request, timeout):
-        assert timeout > 0
-        assert request.full_url.startswith("https://")
-        return Answer(self.data)
-
-
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [(b"not the file", "another file came"), (b"x" * 9_000_000, "more than 8,000,000 bytes")],
-)
-def test_a_file_other_than_the_known_one_is_not_kept(tmp_path, monkeypatch, data, says):
-    monkeypatch.setattr(tweets.urllib.request, "build_opener", lambda *_: Opener(data))
-    with pytest.raises(FileError, match=says):
-        download_tweets(folder=tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_known_file_is_kept_and_fetched_once(tmp_path, monkeypatch):
-    data = b"the tweets"
-    monkeypatch.setattr(tweets, "SHA256", tweets.hashlib.sha256(data).hexdigest())
-    monkeypatch.setattr(tweets.urllib.request, "build_opener", lambda *_: Opener(data))
-    path = download_tweets(folder=tmp_path / "new")
-    assert path.read_bytes() == data
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    monkeypatch.setattr(tweets, "_fetch", lambda _: pytest.fail("fetched again"))
-    assert download_tweets(folder=tmp_path / "new") == path
-
-
-def test_an_address_or_redirect_without_https_is_refused(tmp_path):
-    with pytest.raises(FileError, match="is not an https address"):
-        download_tweets(folder=tmp_path, addresses=("http://example.org/t.csv",))
-    request = tweets.urllib.request.Request("https://example.org/t.csv")
-    with pytest.raises(tweets.OptionError, match="is not an https address"):
-        tweets._HttpsOnly().redirect_request(request, None, 302, "Found", {}, "http://example.org/t.csv")
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr(tweets, "_fetch", lambda _: b"")
-    with pytest.raises(FileError, match="could not be kept in"):
-        download_tweets(folder=tmp_path / "file" / "sub")
 
 
 REAL = os.environ.get("HEADSCAPE_TWEETS")

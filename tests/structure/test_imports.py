@@ -40,6 +40,8 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
     "sklearn": {"demo"},
+    "tokenizers": {"demo"},
+    "transformers": {"demo"},
 }
 EVERYWHERE = {"numpy", *sys.stdlib_module_names}
 # The files that may look a module up by its name: the trace's verbs, and the package's lazy names.

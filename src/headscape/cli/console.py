@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from headscape.demo.real import RealResult
     from headscape.demo.report import Comparison
+    from headscape.demo.results import Written
     from headscape.demo.run import DemoResult
 
 # Where output is not a terminal, lines are never broken at its supposed width.
@@ -91,13 +93,30 @@ def report(found: "DemoResult") -> None:
         style = "" if example.answer == example.truth else "red"
         table.add_row(str(number), Text(example.text), example.truth, Text(answer, style=style))
     console.print(table)
-    if found.page is not None:
-        say(f"Page:   {_place(found.page)}")
+    _say_files(found.written, found.seconds)
+
+
+def report_real(found: "RealResult") -> None:
+    """Print what a real model did with the texts and where the files lie."""
+    console = _console()
+    say(f"{found.title}. {found.note}.")
+    table = Table("", "text", "tokens", found.answer_title, title="Examples on the page")
+    for number, example in enumerate(found.shown, 1):
+        table.add_row(str(number), Text(example.text), str(example.tokens), Text(example.answer))
+    console.print(table)
+    for line in found.lines:
+        say(line)
+    _say_files(found.written, found.seconds)
+
+
+def _say_files(written: "Written", seconds: float) -> None:
+    if written.page is not None:
+        say(f"Page:   {_place(written.page)}")
     else:
-        say(f"Page:   none. {found.page_problem}")
-    say(f"Figure: {_place(found.figure)}")
-    say(f"Trace:  {_place(found.trace)} (headscape.load reads it)")
-    say(f"Done in {found.seconds:.0f} s.")
+        say(f"Page:   none. {written.page_problem}")
+    say(f"Figure: {_place(written.figure)}")
+    say(f"Trace:  {_place(written.trace)} (headscape.load reads it)")
+    say(f"Done in {seconds:.0f} s.")
 
 
 def _scores(comparison: "Comparison") -> Table:

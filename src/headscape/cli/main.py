@@ -3,13 +3,16 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from headscape import __version__
-from headscape.cli.console import fail, open_page, report, say, training_bar
+from headscape.cli.console import fail, open_page, report, report_real, say, training_bar
 from headscape.errors import HeadscapeError, OptionError
+
+if TYPE_CHECKING:
+    from headscape.demo.run import DemoResult
 
 app = typer.Typer(
     add_completion=False,
@@ -54,11 +57,29 @@ def _root(
 
 @app.command()
 def demo(
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="With --model: texts for the model to read.", metavar="TEXT...")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A real model instead, without training: minilm or stories.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="With --model stories: folder or file of its weights.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="With --model stories: tokens it adds to a text (8).", min=0)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="With --model stories: draw among the likeliest tokens that hold this share."),
+    ] = None,
     tweets: Annotated[
         Path | None,
         typer.Option(help="CSV file of real tweets with the columns airline_sentiment and text."),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the real tweets (once).")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the real tweets, or the weights of stories (once).")
+    ] = False,
     digits: Annotated[
         bool, typer.Option("--digits", help="Handwritten digits and a vision transformer instead.")
     ] = False,
@@ -71,20 +92,58 @@ def demo(
 ) -> None:
     """Train a small transformer and write its attention as attention.html and attention.png.
 
-    Without --tweets, --download or --digits it learns made-up tweets.
+    Without --tweets, --download or --digits it learns made-up tweets. With --model nothing is trained: a real
+    model reads the texts.
     """
+    if model is not None:
+        alone = {"--tweets": tweets is not None, "--digits": digits, "--quick": quick}
+        _refuse("--model", [name for name, is_given in alone.items() if is_given])
+        from headscape.demo import real
+
+        telling = real.Telling.given(tokens, top_p, seed)
+        read = real.run_real(model, texts or [], out, weights=weights, download=download, telling=telling)
+        report_real(read)
+        _open(read.written.page, open_)
+        return
+    only = {"TEXT": texts, "--weights": weights, "--tokens": tokens, "--top-p": top_p}
+    for name in (name for name, value in only.items() if value not in (None, [])):
+        _misuse(f"{name} goes with --model. Choose a model, as in: headscape demo --model minilm TEXT")
     sources = {"--tweets": tweets is not None, "--download": download, "--digits": digits}
-    chosen = [name for name, is_given in sources.items() if is_given]
-    if len(chosen) > 1:
-        fail(f"{' and '.join(chosen)} exclude each other. Choose one.")
-        raise typer.Exit(_MISUSE)
+    first, *others = [name for name, is_given in sources.items() if is_given] or [""]
+    _refuse(first, others)
+    found = _train_demo(tweets, download=download, digits=digits, out=out, seed=seed, quick=quick)
+    report(found)
+    if quick:
+        say("This was a quick look: the models are hardly trained and the numbers mean little.")
+    _open(found.written.page, open_)
+
+
+def _misuse(message: str) -> NoReturn:
+    fail(message)
+    raise typer.Exit(_MISUSE)
+
+
+def _refuse(chosen: str, others: list[str]) -> None:
+    if others:
+        _misuse(f"{' and '.join([chosen, *others])} exclude each other. Choose one.")
+
+
+def _open(page: Path | None, wanted: bool) -> None:
+    if wanted and page is not None:
+        open_page(page, os.environ)
+
+
+def _train_demo(
+    tweets: Path | None, *, download: bool, digits: bool, out: Path, seed: int, quick: bool
+) -> "DemoResult":
     from dataclasses import replace
 
     from headscape.demo import corpus, run
     from headscape.demo.baselines import expect_sklearn
+    from headscape.demo.results import prepare_folder
 
     expect_sklearn()
-    run.prepare_folder(out)
+    prepare_folder(out)
     if digits:
         from headscape.demo.digits import load_digit_parts
 
@@ -92,25 +151,19 @@ def demo(
         parts = load_digit_parts()
         say(f"Data: {run.DIGITS_NOTE}.")
         with training_bar("training on digits") as progress:
-            found = run.run_digits(parts, out, recipe=recipe, seed=seed, progress=progress)
-    else:
-        if tweets or download:
-            from headscape.demo.tweets import download_tweets, load_tweets
+            return run.run_digits(parts, out, recipe=recipe, seed=seed, progress=progress)
+    if tweets or download:
+        from headscape.demo.tweets import download_tweets, load_tweets
 
-            texts = load_tweets(tweets or download_tweets())
-            recipe = run.REAL_RECIPE
-        else:
-            texts = corpus.made_up_corpus(_QUICK_TEXTS if quick else run.MADE_UP_TEXTS)
-            recipe = run.MADE_UP_RECIPE
-        recipe = replace(recipe, epochs=_QUICK_EPOCHS) if quick else recipe
-        say(f"Data: {texts.note}.")
-        with training_bar("training on tweets") as progress:
-            found = run.run_tweets(texts, out, recipe=recipe, seed=seed, progress=progress)
-    report(found)
-    if quick:
-        say("This was a quick look: the models are hardly trained and the numbers mean little.")
-    if open_ and found.page is not None:
-        open_page(found.page, os.environ)
+        texts = load_tweets(tweets or download_tweets())
+        recipe = run.REAL_RECIPE
+    else:
+        texts = corpus.made_up_corpus(_QUICK_TEXTS if quick else run.MADE_UP_TEXTS)
+        recipe = run.MADE_UP_RECIPE
+    recipe = replace(recipe, epochs=_QUICK_EPOCHS) if quick else recipe
+    say(f"Data: {texts.note}.")
+    with training_bar("training on tweets") as progress:
+        return run.run_tweets(texts, out, recipe=recipe, seed=seed, progress=progress)
 
 
 @app.command()
@@ -129,5 +182,4 @@ def view(
         raise OptionError(f"{out} is the trace itself; name another file for the page with --out.")
     page = write_page(load(file), out)
     say(f"Page: {page}")
-    if open_:
-        open_page(page, os.environ)
+    _open(page, open_)

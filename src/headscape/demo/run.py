@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,12 +16,13 @@ from headscape.demo.classifier import TweetClassifier
 from headscape.demo.corpus import LABELS, Corpus, LabelledText
 from headscape.demo.digits import DIGITS, DigitClassifier, DigitParts, cut_patches, patch_names
 from headscape.demo.report import Comparison, compare
+from headscape.demo.results import Written, prepare_folder, write_results
 from headscape.demo.training import Progress, Recipe, TextPart, predict, train
 from headscape.demo.words import Vocabulary, split_words
-from headscape.errors import FileError, HeadscapeError, MissingBundleError
+from headscape.errors import HeadscapeError
 from headscape.intercept.run import capture
 from headscape.trace.trace import Trace
-from headscape.view.page import Frame, write_page
+from headscape.view.page import Frame
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -33,9 +34,6 @@ ENCODER = "6-layer encoder"
 DIGITS_NOTE = "scikit-learn's 8 x 8 pixel digits, cut into 2 x 2 pixel patches"
 VISION = "4-layer vision encoder"
 UNKNOWN_NOTE = "words in [brackets] are not in the model's vocabulary"
-
-# A longer title would run out of the figure.
-_LONGEST_TITLE = 110
 
 MADE_UP_TEXTS = 5000
 MADE_UP_RECIPE = Recipe(epochs=16, batch=48, rate=4e-3, decay=0.2, blank_share=0.08)
@@ -55,19 +53,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo found and wrote.
-
-    ``page`` is None where this installation cannot make one; ``page_problem`` says why.
-    """
+    """What a demo found and wrote."""
 
     note: str
     parts: tuple[int, int, int]
     comparison: Comparison
     shown: list[Shown]
-    figure: Path
-    trace: Path
-    page: Path | None
-    page_problem: str
+    written: Written
     parameters: int
     training_seconds: float
     seconds: float
@@ -141,21 +133,23 @@ def run_tweets(
         model(test.batch(rows))
     truths = [LABELS[test.labels[row]] for row in rows]
     texts = [corpus.test[row].text for row in rows]
-    found = DemoResult(
+    written = write_results(
+        _frames(run.trace, truths),
+        out,
+        title="A 6-layer encoder reads airline tweets",
+        note=f"{corpus.note}; {UNKNOWN_NOTE}",
+        figure_title=texts[0],
+    )
+    return DemoResult(
         note=corpus.note,
         parts=(len(fit), len(valid), len(test)),
         comparison=comparison,
         shown=_shown(run.trace, texts, truths),
-        figure=out / "attention.png",
-        trace=out / "attention.headscape",
-        page=out / "attention.html",
-        page_problem="",
+        written=written,
         parameters=_count(model),
         training_seconds=trained.seconds,
-        seconds=0.0,
+        seconds=time.perf_counter() - start,
     )
-    title = "A 6-layer encoder reads airline tweets"
-    return _write(found, run.trace, truths, title, f"{corpus.note}; {UNKNOWN_NOTE}", start)
 
 
 def run_digits(
@@ -190,33 +184,24 @@ def run_digits(
     with capture(model, tokens=patch_names(), classes=DIGITS, patches=patches) as run, torch.no_grad():
         model(parts.test.batch(rows))
     truths = [DIGITS[truth[row]] for row in rows]
-    found = DemoResult(
+    texts = [f"test picture {row}" for row in rows]
+    written = write_results(
+        _frames(run.trace, truths),
+        out,
+        title="A 4-layer vision encoder reads digits",
+        note=DIGITS_NOTE,
+        figure_title=texts[0],
+    )
+    return DemoResult(
         note=DIGITS_NOTE,
         parts=(len(parts.train), len(parts.valid), len(parts.test)),
         comparison=comparison,
-        shown=_shown(run.trace, [f"test picture {row}" for row in rows], truths),
-        figure=out / "attention.png",
-        trace=out / "attention.headscape",
-        page=out / "attention.html",
-        page_problem="",
+        shown=_shown(run.trace, texts, truths),
+        written=written,
         parameters=_count(model),
         training_seconds=trained.seconds,
-        seconds=0.0,
+        seconds=time.perf_counter() - start,
     )
-    return _write(found, run.trace, truths, "A 4-layer vision encoder reads digits", DIGITS_NOTE, start)
-
-
-def prepare_folder(out: Path) -> None:
-    """Make the folder and try to write into it, so that no training is done in vain."""
-    probe = out / ".headscape-probe"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise FileError(
-            f"Nothing can be written to {out}: {error.strerror or error}. Name another folder with --out."
-        ) from None
 
 
 def _text_part(vocabulary: Vocabulary, tokens: Sequence[list[str]], part: list[LabelledText]) -> TextPart:
@@ -246,23 +231,5 @@ def _shown(trace: Trace, texts: Sequence[str], truths: Sequence[str]) -> list[Sh
     ]
 
 
-def _write(
-    found: DemoResult, trace: Trace, truths: Sequence[str], title: str, note: str, start: float
-) -> DemoResult:
-    """Write trace, figure and page; a page that cannot be made does not take the rest along."""
-    trace.save(found.trace)
-    first = found.shown[0].text
-    figure = trace.figure(example=0, title=first if len(first) <= _LONGEST_TITLE else None)
-    try:
-        figure.savefig(found.figure, dpi=150)
-    except OSError as error:
-        raise FileError(
-            f"The figure could not be written to {found.figure}: {error.strerror or error}. "
-            f"The trace is in {found.trace}."
-        ) from None
-    frames = [Frame(trace, n, truth=truth, number=n + 1) for n, truth in enumerate(truths)]
-    try:
-        write_page(frames, found.page, title=title, note=note)
-    except MissingBundleError as error:
-        found = replace(found, page=None, page_problem=str(error))
-    return replace(found, seconds=time.perf_counter() - start)
+def _frames(trace: Trace, truths: Sequence[str]) -> list[Frame]:
+    return [Frame(trace, n, truth=truth, number=n + 1) for n, truth in enumerate(truths)]

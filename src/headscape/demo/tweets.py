@@ -1,33 +1,35 @@
 """Real tweets to US airlines: reading the public file, and fetching it when asked to."""
 
 import csv
-import hashlib
 import os
 import re
-import sys
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from headscape.demo.corpus import LABELS, Corpus, LabelledText, split
-from headscape.errors import FileError, FormatError, OptionError
+from headscape.demo.fetch import PublicFile, fetch_file
+from headscape.errors import FileError, FormatError
 
 LABEL_COLUMN = "airline_sentiment"
 TEXT_COLUMN = "text"
 
 # "Twitter US Airline Sentiment" (CrowdFlower, 2015; CC BY-NC-SA 4.0) in the 15-column public layout.
-ADDRESSES = (
-    "https://raw.githubusercontent.com/eidehua/Real-Time-SciVi/"
-    "d172fa9b83b3b78ed37b3c39bfc21f9465874ff1/twitter-airline-sentiment/Tweets.csv",
-    "https://huggingface.co/datasets/osanseviero/twitter-airline-sentiment/resolve/"
-    "ce726d52d5186c4f63ceb57581750ca709c7baaf/Tweets.csv",
+TWEETS = PublicFile(
+    name="airline_tweets.csv",
+    title="The airline tweets",
+    sha256="31aa9f9f90d9da372d1522b463cd0d43128d274f553dcf10b15fb17cdd71df10",
+    size=3_421_420,
+    addresses=(
+        "https://raw.githubusercontent.com/eidehua/Real-Time-SciVi/"
+        "d172fa9b83b3b78ed37b3c39bfc21f9465874ff1/twitter-airline-sentiment/Tweets.csv",
+        "https://huggingface.co/datasets/osanseviero/twitter-airline-sentiment/resolve/"
+        "ce726d52d5186c4f63ceb57581750ca709c7baaf/Tweets.csv",
+    ),
 )
-SHA256 = "31aa9f9f90d9da372d1522b463cd0d43128d274f553dcf10b15fb17cdd71df10"
-# The file has 3,421,420 bytes; anything much larger is not it.
-LARGEST_BYTES = 8_000_000
-TIMEOUT_S = 30
+_OTHERWISE = (
+    "Check the network, or get the file 'Tweets.csv' of the data set 'Twitter US Airline Sentiment' by hand "
+    "and run: headscape demo --tweets Tweets.csv. Without either option the demo uses made-up tweets."
+)
 LICENCE = "Twitter US Airline Sentiment, CrowdFlower 2015, CC BY-NC-SA 4.0"
 
 _HANDLE = re.compile(r"@(\w+)")
@@ -118,98 +120,6 @@ def hide_names(text: str) -> str:
     return _HANDLE.sub(lambda found: found[0] if found[1].lower() in _AIRLINES else "@user", text)
 
 
-def cache_folder() -> Path:
-    """The folder where this platform keeps what can be fetched again."""
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        root = str(Path.home() / "Library" / "Caches")
-    else:
-        root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "headscape"
-
-
-def download_tweets(*, folder: Path | None = None, addresses: tuple[str, ...] = ADDRESSES) -> Path:
-    """Fetch the public file of real tweets once and return where it lies.
-
-    Nothing is sent but the request. The file is checked against a known SHA-256 before it is kept;
-    a checked copy that is already there is used without any network.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        Where to keep it. Default: :func:`cache_folder`.
-    addresses : tuple of str
-        Where to look, in this order; https only.
-
-    Raises
-    ------
-    FileError
-        No address gave the file, or it could not be kept; the message says why and what else to do.
-    """
-    target = (folder or cache_folder()) / "airline_tweets.csv"
-    try:
-        if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == SHA256:
-            return target
-    except OSError:
-        pass  # an unreadable copy is fetched again
-    failures = []
-    for address in addresses:
-        try:
-            data = _fetch(address)
-        except (OSError, FormatError, ValueError) as error:
-            failures.append(f"{urllib.parse.urlsplit(address).hostname}: {_reason(error)}")
-        else:
-            return _keep(data, target)
-    raise FileError(
-        f"The airline tweets could not be downloaded ({'; '.join(failures)}). Check the network, or get the "
-        "file 'Tweets.csv' of the data set 'Twitter US Airline Sentiment' by hand and run: "
-        "headscape demo --tweets Tweets.csv. Without either option the demo uses made-up tweets."
-    )
-
-
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self, req: urllib.request.Request, fp: object, code: int, msg: str, headers: object, newurl: str
-    ) -> urllib.request.Request | None:
-        _expect_https(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-
-
-def _expect_https(address: str) -> None:
-    if urllib.parse.urlsplit(address).scheme != "https":
-        raise OptionError(f"{address} is not an https address")
-
-
-def _fetch(address: str) -> bytes:
-    _expect_https(address)
-    opener = urllib.request.build_opener(_HttpsOnly)
-    request = urllib.request.Request(address, headers={"User-Agent": "headscape"})  # noqa: S310 - https only
-    with opener.open(request, timeout=TIMEOUT_S) as answer:
-        data: bytes = answer.read(LARGEST_BYTES + 1)
-    if len(data) > LARGEST_BYTES:
-        raise FormatError(f"more than {LARGEST_BYTES:,} bytes came; the file has 3,421,420")
-    found = hashlib.sha256(data).hexdigest()
-    if found != SHA256:
-        raise FormatError(f"another file came (SHA-256 {found[:12]}..., wanted {SHA256[:12]}...)")
-    return data
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
-        return str(getattr(error.reason, "strerror", None) or error.reason)
-    return str(error)
-
-
-def _keep(data: bytes, target: Path) -> Path:
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(target)
-    except OSError as error:
-        raise FileError(
-            f"The airline tweets came, but could not be kept in {target.parent}: {error.strerror or error}. "
-            "Make the folder writable, or set XDG_CACHE_HOME to one that is."
-        ) from None
-    return target
+def download_tweets(*, folder: Path | None = None) -> Path:
+    """Fetch the public file of real tweets once and return where it lies; see :func:`fetch_file`."""
+    return fetch_file(TWEETS, folder=folder, otherwise=_OTHERWISE)
