@@ -18,8 +18,9 @@ from headscape.intercept import kernel
 from headscape.intercept.choosing import ALL, NUCLEUS, THRESHOLD, TOP_K
 from headscape.intercept.gathered import Gathered, allocate
 from headscape.intercept.keeping import Keeping
-from headscape.intercept.lanes import PANEL, TILE, pack
+from headscape.intercept.lanes import pack
 from headscape.intercept.rows import FORBIDS, Scores, Written
+from headscape.intercept.vectors import PANEL, TILE
 from headscape.trace.call import CallArrays
 from headscape.trace.measure import Facts
 
@@ -113,14 +114,13 @@ class _Pass:
         return run
 
     def _scratch(self) -> Any:
-        key = self.source.shape[3]
+        step = _whole_panels(self.source.shape[3])
         lists = (
-            allocate((key,), np.int32), allocate((key,), np.float32), allocate((key,), np.int64),
-            allocate((PANEL,), np.float32),
+            allocate((step,), np.int32), allocate((step,), np.float32), allocate((step,), np.int64),
+            allocate((PANEL,), np.float32), allocate((1,), np.int32),
         )  # fmt: skip
         if isinstance(self.source, Written):
-            return allocate((key,), np.float32), allocate((0,), np.float32), lists
-        step = -(-key // PANEL) * PANEL
+            return allocate((step,), np.float32), allocate((0,), np.float32), lists
         rows = max(1, min(_MOST_ROWS, SCORE_FLOATS // step) // TILE) * TILE
         width = self.source.query.shape[3]
         return allocate((rows * step,), np.float32), allocate((rows * width,), np.float32), lists
@@ -236,8 +236,19 @@ def _flat_mask(mask: Tensor | None, base: int) -> Any:
     return kind, flags, numbers, np.float32(FORBIDS), strides
 
 
+def _whole_panels(keys: int) -> int:
+    return -(-keys // PANEL) * PANEL
+
+
 def _flat_facts(facts: Facts, matrices: int) -> Any:
-    """Return (padded, query places, key places, matrices, strides of places over the batch), all copies."""
-    queries, keys = (np.array(places, np.float32) for places in facts.places())
-    strides = tuple(0 if len(places) == 1 else places.shape[1] for places in (queries, keys))
-    return np.array(facts.padded, bool).reshape(-1), queries.reshape(-1), keys.reshape(-1), matrices, strides
+    """Return (padded, query places, key places, matrices, strides of places over the batch, keys held).
+
+    All are copies; the places of keys go on to a whole PANEL.
+    """
+    queries, keys = facts.places()
+    held = _whole_panels(keys.shape[1])
+    padded_keys = np.zeros((len(keys), held), np.float32)
+    padded_keys[:, : keys.shape[1]] = keys
+    strides = (0 if len(queries) == 1 else queries.shape[1], 0 if len(keys) == 1 else held)
+    flat = np.array(facts.padded, bool).reshape(-1), np.array(queries, np.float32).reshape(-1)
+    return *flat, padded_keys.reshape(-1), matrices, strides, held

@@ -2,29 +2,23 @@
 
 One call does a run of rows of one head. It holds a few rows of scores at a time, small enough for the
 processor's cache, and touches no Python object, so that threads run side by side. All arrays are flat; rows
-are numbered over (batch, head, query). See :mod:`headscape.intercept.lanes` for who may import this.
+are numbered over (batch, head, query). See ``vectors`` for who may import this.
 """
 
 from typing import Any
 
 import numpy as np
 
-from headscape.intercept.choosing import ALL, THRESHOLD, choose
+from headscape.intercept.choosing import ALL, THRESHOLD, TOP_K, choose
 from headscape.intercept.lanes import (
-    PANEL,
-    TILE,
-    F,
-    I,
     add_scaled,
-    bits,
-    compiled,
+    end_panel,
     exponentials,
-    from_bits,
-    largest_score,
-    tile,
+    highest_of,
     write_scaled,
     written_sums,
 )
+from headscape.intercept.vectors import PANEL, TILE, F, I, compiled, sweep, tile, uncounted
 
 UNMASKED, BOOL, ADDED = range(3)
 _NAN = F(np.nan)
@@ -96,7 +90,7 @@ def keep(e: Any, n: Any, sums: Any, rule: Any, place: Any, out: Any, scratch: An
         begin = row * width
         write_scaled(e, n, factor, weights[begin : begin + n])
         return F(1), free
-    found = choose(e, n, sums, rule, scratch)
+    found = choose(e, end_panel(e, n, F(0)), sums, rule, scratch)
     begin = free if rule[0] >= THRESHOLD else row * width
     kept = F(0)
     for i in range(found):
@@ -121,8 +115,11 @@ def one_row(s: Any, n: Any, mask: Any, mask_at: Any, where: Any, rule: Any, outs
     seen = mask_scores(s, n, mask, mask_at)
     if seen == 0:
         return free
-    top, broken = largest_score(s, n)
-    if broken > 0 or not np.isfinite(top):
+    lanes = scratch[3]
+    end = end_panel(s, n, F(-np.inf))
+    broken = sweep(s, end, lanes)
+    top = highest_of(lanes)
+    if broken != 0 or not np.isfinite(top):
         if mask[0] == ADDED:
             seen = count_visible(s, n, mask[2][mask_at : mask_at + n], mask[3], True)
         if seen > 0:
@@ -130,8 +127,10 @@ def one_row(s: Any, n: Any, mask: Any, mask_at: Any, where: Any, rule: Any, outs
             if rule[0] == ALL:
                 out[9][row * key : row * key + key] = _NAN
         return free
-    total, inner, distance = exponentials(s, n, top, places, place)
+    total, inner, distance = exponentials(s, end, top, places, place)
     by = F(1) / total
+    if rule[0] == TOP_K:
+        exponentials(lanes, PANEL, top, places, place)
     if mask[0] == ADDED:
         seen = count_visible(s, n, mask[2][mask_at : mask_at + n], mask[3], False)
     add_scaled(s, n, by, out[6][received_at : received_at + n])
@@ -149,6 +148,7 @@ def score_rows(task: Any, source: Any, mask: Any, facts: Any, rule: Any, out: An
     batch, head, query and width, packed keys, (heads, queries, keys, width, heads a key head), factor,
     how many keys query 0 sees: more than there are where no diagonal hides any).
     """
+    source, mask, facts, out, scratch = uncounted((source, mask, facts, out, scratch))
     example, head, begin, end, part, free = task
     flat, strides, packed, sizes, factor, _ = source
     heads, queries, key, width, group = sizes
@@ -176,9 +176,9 @@ def score_rows(task: Any, source: Any, mask: Any, facts: Any, rule: Any, out: An
                 return i, free
             n = min(key, i + source[5])
             received_at = (part * facts[3] + example * heads + head) * key
-            places = facts[2][example * facts[4][1] : example * facts[4][1] + key]
+            places = facts[2][example * facts[4][1] : example * facts[4][1] + facts[5]]
             place = facts[1][example * facts[4][0] + i]
-            row = scores[(i - first) * step : (i - first) * step + key]
+            row = scores[(i - first) * step : (i - first) * step + step]
             where = (row0 + i, received_at, free, key)
             mask_at = place_in_mask(mask, example, head, i)
             free = one_row(row, n, mask, mask_at, where, rule, (out, places, place, lists))
@@ -201,15 +201,6 @@ def copy_row(flat: Any, at: Any, step: Any, n: Any, e: Any) -> Any:
             e[j] = w
             odd += I(not (w >= F(0) and w < F(np.inf)))
     return odd
-
-
-@compiled
-def highest_of(e: Any, n: Any) -> Any:
-    """Return the largest of numbers >= 0."""
-    top = I(0)
-    for j in range(n):
-        top = bits(e[j]) if bits(e[j]) > top else top
-    return from_bits(top)
 
 
 @compiled
@@ -239,13 +230,17 @@ def one_written_row(s: Any, n: Any, odd: Any, seen: Any, where: Any, rule: Any, 
             write_scaled(s, n, F(1), out[9][row * n : row * n + n])
         total, inner, distance, top = odd_sums(s, n, places, place, received)
     else:
+        top = F(0)
         total, inner, distance = written_sums(s, n, places, place)
-        top = highest_of(s, n)
         add_scaled(s, n, F(1), received)
+    sweep(s, end_panel(s, n, F(0)), scratch[3])
+    highest = highest_of(scratch[3])
+    if odd == 0:
+        top = highest
     if rule[0] == ALL and odd > 0:
         kept = F(1)
     else:
-        kept, free = keep(s, n, (highest_of(s, n), F(1)), rule, (row, free), out, scratch)
+        kept, free = keep(s, n, (highest, F(1)), rule, (row, free), out, scratch)
     if rule[0] != ALL:
         kept = kept / total
     kept = kept if total > F(0) else F(0)
@@ -260,6 +255,7 @@ def written_rows(task: Any, source: Any, mask: Any, facts: Any, rule: Any, out: 
     ``source`` = (weights, their strides of batch, head, query and key, (heads, queries, keys), first query
     that the weights hold).
     """
+    source, mask, facts, out, scratch = uncounted((source, mask, facts, out, scratch))
     example, head, begin, end, part, free = task
     flat, strides, sizes, base = source
     heads, queries, key = sizes
@@ -277,7 +273,7 @@ def written_rows(task: Any, source: Any, mask: Any, facts: Any, rule: Any, out: 
         elif mask[0] == ADDED:
             seen = count_visible(row, key, mask[2][mask_at : mask_at + key], mask[3], False)
         received_at = (part * facts[3] + example * heads + head) * key
-        places = facts[2][example * facts[4][1] : example * facts[4][1] + key]
+        places = facts[2][example * facts[4][1] : example * facts[4][1] + facts[5]]
         place = facts[1][example * facts[4][0] + i]
         where = ((example * heads + head) * queries + i, received_at, free, key)
         free = one_written_row(row, key, odd, seen, where, rule, (out, places, place, lists))
