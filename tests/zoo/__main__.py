@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import torch
-from tests.zoo.runner import Result, run_case
+from tests.zoo.runner import run_case
+from tests.zoo.table import markdown, summary
 from tests.zoo.zoo import CASES
 
 
@@ -29,8 +30,6 @@ def main(arguments: list[str]) -> int:
     }
     print(", ".join(f"{count} {found}" for found, count in counts.items()), f"of {len(results)}")
     if chosen.markdown:
-        from tests.zoo.table import markdown
-
         chosen.markdown.write_text(markdown(results), encoding="utf-8")
     return 0 if all(r.is_met for r in results) else 1
 

@@ -27,6 +27,8 @@ class Truth:
         (batch, query) bool; False = a padded query, which is left out of the comparison. None = all real.
     step
         Which forward pass of the run, from 0.
+    within
+        Largest difference allowed; more than the default only where the model itself rounds its weights.
     """
 
     weights: np.ndarray
@@ -35,6 +37,7 @@ class Truth:
     real: np.ndarray | None = None
     rows_only: bool = False
     step: int = 0
+    within: float = 2e-5
 
     def but(self, **changes: Any) -> "Truth":
         """Return a copy with some fields changed."""
@@ -43,7 +46,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model on the table: ``run(model)`` is one use of it, ``truths()`` its weights in order of execution."""
+    """A model on the table: ``run(model)`` uses it once, ``truths()`` are its weights in order of execution."""
 
     model: nn.Module
     run: Callable[[nn.Module], Any]

@@ -49,8 +49,8 @@ def rows_difference(truth: Truth, call: Any, real_batch: int | None) -> float:
     weights = np.stack([call.weights(example) for example in range(call.shape[0])])
     length = max(weights.shape[-1], truth.weights.shape[-1])
     worst = 0.0
-    for wanted, seen in zip(sorted_rows(truth.weights, length), sorted_rows(weights, length), strict=True):
-        seen = seen[seen.any(-1)]
+    for wanted, rows in zip(sorted_rows(truth.weights, length), sorted_rows(weights, length), strict=True):
+        seen = rows[rows.any(-1)]
         if len(seen) != len(wanted):
             return float("inf")
         left = np.ones(len(seen), bool)

@@ -17,7 +17,6 @@ from torch import nn
 import headscape
 from headscape.errors import CaptureWarning, HeadscapeError, NoAttentionError
 
-EXACT = 2e-5  # float32 weights
 LEAST_SPREAD = 1e-3  # a truth's largest and smallest visible weight of some row differ by this much
 CHECKED = 1e-4  # P V W_O + b against the model's own, relative to its size
 
@@ -106,7 +105,7 @@ def check_tells_apart(truth: Truth) -> None:
     weights = np.nan_to_num(truth.weights)
     if truth.weights.ndim != 4:
         raise TruthError(f"{truth.path}: {truth.weights.shape} is not (batch, head, query, key)")
-    inside = np.where(weights > 0, weights, np.nan)
+    inside = np.where(weights != 0, weights, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         spread = np.nanmax(np.nanmax(inside, -1) - np.nanmin(inside, -1))
@@ -150,7 +149,7 @@ def weigh(result: Result, truths: list[Truth], seen: Seen) -> bool:
             where = f"pass {step} call {number} ({call.path}, {call.source})"
             gap = difference(truth, call)
             worst.append(gap)
-            if not gap <= EXACT:
+            if not gap <= truth.within:
                 seen_shape = "" if gap < np.inf else f", shape {tuple(call.shape)}"
                 faults.append(f"{where}: differs by {gap:.2g} from {truth.weights.shape}{seen_shape}")
             if call.path != truth.path:

@@ -80,7 +80,7 @@ def extended(model, x):
 @TORCH_NN.add("MultiheadAttention with bias_k and a zero key")
 def extra_keys():
     model = randomised(
-        nn.MultiheadAttention(WIDTH, HEADS, batch_first=True, add_bias_kv=True, add_zero_attn=True)
+        nn.MultiheadAttention(WIDTH, HEADS, add_bias_kv=True, add_zero_attn=True, batch_first=True)
     )
     x = random(2, LENGTH, WIDTH)
     return Subject(model, lambda m: m(x, x, x), lambda: [Truth(extended(model, x), "")], has_dropout=False)
@@ -122,7 +122,7 @@ encoder_case("sequence first", batch_first=False)
 
 
 def transformer_case(name, *, batch_first):
-    """Register an nn.Transformer; a float64 copy that is asked for its weights is the truth of the decoder."""
+    """Register an nn.Transformer; its truth is a float64 copy whose modules are asked for their weights."""
 
     @TORCH_NN.add(f"Transformer {name}", road="float64 modules asked for their weights")
     def make():

@@ -160,7 +160,7 @@ def told_by_model(
 
 
 def match_told(told: list[np.ndarray], executed: list[Truth]) -> list[Truth]:
-    """Return the executed softmaxes that were told, in order of execution; each told one must be among them."""
+    """Return the executed softmaxes that were told, in order of execution; each told one must be there."""
     if not told:
         raise TruthError("the model told of no attention")
     chosen: dict[int, Truth] = {}
