@@ -1,13 +1,27 @@
-"""Hugging Face text encoders."""
+"""Hugging Face text encoders, and models without attention."""
 
-from tests.zoo.hugging_face import Line, family_of
+import functools
+
+from tests.zoo.hugging_face import Line, family_of, text
 
 XLNET = {"vocab_size": 50, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 37}
+DISENTANGLED = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+FUNNEL = {
+    "vocab_size": 50,
+    "block_sizes": [1, 1],
+    "num_decoder_layers": 1,
+    "d_model": 32,
+    "n_head": 4,
+    "d_head": 8,
+    "d_inner": 37,
+}
+plain_text = functools.partial(text, padded=False)
 
 TEXT_ENCODERS = family_of(
     "text encoders",
     {
         "bert": Line("BertModel"),
+        "bert, eager": Line("BertModel", road="told", implementation="eager"),
         "roberta": Line("RobertaModel"),
         "electra": Line("ElectraModel", {"embedding_size": 16}),
         "camembert": Line("CamembertModel"),
@@ -17,20 +31,48 @@ TEXT_ENCODERS = family_of(
         "roformer": Line("RoFormerModel", road="told"),
         "megatron-bert": Line("MegatronBertModel", road="told"),
         "layoutlm": Line("LayoutLMModel"),
-        "splinter": Line("SplinterModel", road="told"),
+        "splinter": Line("SplinterModel", {"question_token_id": 4}, road="told"),
         "albert (one layer shared)": Line("AlbertModel", {"embedding_size": 16}),
         "convbert": Line("ConvBertModel", {"embedding_size": 16}, road="told"),
         "distilbert": Line("DistilBertModel", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 37}),
         "xlm": Line("XLMModel", {"emb_dim": 32, "n_layers": 2, "n_heads": 4}, road="told"),
         "flaubert": Line("FlaubertModel", {"emb_dim": 32, "n_layers": 2, "n_heads": 4}, road="told"),
         "xlnet": Line("XLNetModel", XLNET, road="told", sizes=False),
+        "funnel": Line("FunnelModel", FUNNEL, road="told", sizes=False),
         "esm": Line("EsmModel", {"token_dropout": False}),
-        "modernbert": Line("ModernBertModel", {"global_attn_every_n_layers": 2, "local_attention": 4}),
-        "deberta": Line(
-            "DebertaModel", {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}, road="told"
+        "modernbert": Line(
+            "ModernBertModel",
+            {"global_attn_every_n_layers": 2, "local_attention": 4, "cls_token_id": 1, "sep_token_id": 2},
         ),
-        "deberta-v2": Line(
-            "DebertaV2Model", {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}, road="told"
+        "deberta": Line("DebertaModel", DISENTANGLED, road="told"),
+        "deberta-v2": Line("DebertaV2Model", DISENTANGLED, road="told"),
+        "tapas": Line("TapasModel", road="told"),
+        "big_bird, full": Line("BigBirdModel", {"attention_type": "original_full"}, road="told"),
+        "canine": Line(
+            "CanineModel", {"num_hash_buckets": 64, "local_transformer_stride": 4}, road="softmax"
+        ),
+        "nystromformer": Line(
+            "NystromformerModel", {"num_landmarks": 3, "segment_means_seq_len": 6}, road="untold"
+        ),
+        "longformer": Line("LongformerModel", {"attention_window": 4, "sep_token_id": 2}, road="untold"),
+        "big_bird, sparse": Line(
+            "BigBirdModel",
+            {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1},
+            inputs=functools.partial(text, length=64),
+            road="untold",
         ),
     },
+    partial={"nystromformer": "", "longformer": "", "big_bird, sparse": ""},
+)
+
+NO_ATTENTION = family_of(
+    "no attention",
+    {
+        "mamba": Line("MambaModel", {"state_size": 4}, plain_text, road="none"),
+        "rwkv": Line("RwkvModel", {"attention_hidden_size": 32}, plain_text, road="none"),
+        "fnet": Line("FNetModel", {}, plain_text, road="none"),
+        "autoformer": Line("AutoformerModel", {}, road="none"),
+        "resnet": Line("ResNetModel", {}, road="none"),
+    },
+    empty=("mamba", "rwkv", "fnet", "autoformer", "resnet"),
 )

@@ -12,7 +12,6 @@ from tests.zoo.truth import executed_softmax, identity_probe, told_by_model
 from torch import Tensor, nn
 
 BATCH, LENGTH, WORDS = 2, 7, 50
-LENGTHS = (7, 5)  # real tokens of the two examples
 Inputs = dict[str, Tensor]
 
 # Sizes by the names that most configurations share.
@@ -27,10 +26,10 @@ SIZES = {
 PLAIN = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 
-def text(*, left: bool = False, padded: bool = True) -> Inputs:
+def text(*, left: bool = False, padded: bool = True, length: int = LENGTH) -> Inputs:
     """Token numbers with a padding mask, on the right or on the left."""
-    ids = torch.randint(3, WORDS, (BATCH, LENGTH), generator=torch.Generator().manual_seed(1))
-    mask = torch.arange(LENGTH)[None, :] < torch.tensor(LENGTHS)[:, None]
+    ids = torch.randint(3, WORDS, (BATCH, length), generator=torch.Generator().manual_seed(1))
+    mask = torch.arange(length)[None, :] < torch.tensor([length, length - 2])[:, None]
     mask = mask.flip(1) if left else mask
     if not padded:
         return {"input_ids": ids}
@@ -103,6 +102,8 @@ def make(line: Line) -> Subject:
             found = identity_probe(model, run)
         elif line.road == "told":
             found = told_by_model(model, run, line.fields)
+        elif line.road in ("none", "untold"):
+            found = []
         else:
             found = executed_softmax(model, run, lambda truth: bool(re.search(line.keep, truth.path)))
         return [_labelled(line, truth, inputs) for truth in found]
@@ -123,7 +124,13 @@ def _labelled(line: Line, truth: Truth, inputs: Inputs) -> Truth:
     return truth
 
 
-ROADS = {"probe": "identity probe", "told": "told by the model", "softmax": "executed softmax"}
+ROADS = {
+    "probe": "identity probe",
+    "told": "told by the model",
+    "softmax": "executed softmax",
+    "none": "there is none",
+    "untold": "pieces, not compared",
+}
 
 
 def family_of(

@@ -21,7 +21,9 @@ def summary(results: Sequence[Result]) -> str:
     """Return one line of counts."""
     counts = Counter(result.found for result in results)
     unmet = sum(not result.is_met for result in results)
-    return ", ".join(f"{counts[name]} {name}" for name in ORDER) + f" of {len(results)}; {unmet} not as declared"
+    return (
+        ", ".join(f"{counts[name]} {name}" for name in ORDER) + f" of {len(results)}; {unmet} not as declared"
+    )
 
 
 def markdown(results: Sequence[Result]) -> str:

@@ -60,10 +60,13 @@ def without_padding(truth: Truth) -> Truth:
 softmax_case("nanoGPT", parts.NanoGPT, (IDS,))
 softmax_case("heads as modules, concatenated", lambda: Stack(parts.MultiHeads), (STATES,), change=one_head)
 softmax_case("one head alone", lambda: nn.Sequential(parts.Head()), (STATES,), change=one_head)
+softmax_case("annotated transformer", parts.EncoderDecoder, (PADDED, IDS[:, :4]), change=without_padding)
 softmax_case(
-    "annotated transformer", parts.EncoderDecoder, (PADDED, IDS[:, :4]), change=without_padding
+    "vision transformer with a class token",
+    VisionTransformer,
+    (PICTURES,),
+    keep=lambda truth: truth.weights.ndim == 4,  # not its class probabilities
 )
-softmax_case("vision transformer with a class token", VisionTransformer, (PICTURES,))
 softmax_case("non-local block over feature maps", NonLocal, (PICTURES,), change=one_head)
 softmax_case("pooling by a learned query", PooledByQuery, (STATES,), cross=None)
 softmax_case("latents that read, then think (Perceiver)", Latents, (STATES,), cross="reads")

@@ -53,7 +53,8 @@ class FusedProjection(nn.Module):
         """Return the states and keys and values for the next step."""
         batch, size, width = x.size()
         q, k, v = (
-            t.view(batch, size, HEADS, width // HEADS).transpose(1, 2) for t in self.c_attn(x).split(width, dim=2)
+            t.view(batch, size, HEADS, width // HEADS).transpose(1, 2)
+            for t in self.c_attn(x).split(width, dim=2)
         )
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
