@@ -17,7 +17,7 @@ class Truth:
     Attributes
     ----------
     weights
-        (batch, head, query, key), before dropout. With ``rows_only`` the first axis holds windows or
+        (batch, head, query, key), before dropout. With ``rows_of`` the first axis holds windows or
         frames, and only the multiset of rows of each head is compared.
     path
         Dotted name of the module that ran it, as ``named_modules()`` has it.
@@ -25,6 +25,8 @@ class Truth:
         "self" or "cross"; None = not compared.
     real
         (batch, query) bool; False = a padded query, which is left out of the comparison. None = all real.
+    rows_of
+        The real batch size, where only rows are compared; else 0.
     step
         Which forward pass of the run, from 0.
     within
@@ -35,7 +37,7 @@ class Truth:
     path: str
     kind: str | None = "self"
     real: np.ndarray | None = None
-    rows_only: bool = False
+    rows_of: int = 0
     step: int = 0
     within: float = 2e-5
 

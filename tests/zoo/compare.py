@@ -21,10 +21,10 @@ HOOKS = [
 GLOBAL_HOOKS = [name for name in vars(module_hooks) if name.startswith("_global_") and "hooks" in name]
 
 
-def difference(truth: Truth, call: Any, real_batch: int | None = None) -> float:
+def difference(truth: Truth, call: Any) -> float:
     """Largest difference of weights; infinite where the shapes differ or a row is not there."""
-    if truth.rows_only:
-        return rows_difference(truth, call, real_batch)
+    if truth.rows_of:
+        return rows_difference(truth, call)
     if tuple(call.shape) != truth.weights.shape:
         return float("inf")
     weights = np.stack([call.weights(example) for example in range(call.shape[0])])
@@ -42,9 +42,9 @@ def sorted_rows(weights: np.ndarray, length: int) -> np.ndarray:
     return np.pad(falling, ((0, 0), (0, 0), (0, missing)))
 
 
-def rows_difference(truth: Truth, call: Any, real_batch: int | None) -> float:
+def rows_difference(truth: Truth, call: Any) -> float:
     """Largest difference between rows of windows and rows of the call, as multisets for each head."""
-    if call.shape[1] != truth.weights.shape[1] or (real_batch and call.shape[0] != real_batch):
+    if tuple(call.shape[:2]) != (truth.rows_of, truth.weights.shape[1]):
         return float("inf")
     weights = np.stack([call.weights(example) for example in range(call.shape[0])])
     length = max(weights.shape[-1], truth.weights.shape[-1])

@@ -58,7 +58,7 @@ DECODERS = family_of(
         "gemma2 (softcap)": Line("Gemma2Model", GROUPED | {"head_dim": 8, "sliding_window": 3}, road="told"),
         "gemma3": Line("Gemma3TextModel", GROUPED | {"head_dim": 8, "sliding_window": 3}),
         "gpt-oss (sinks)": Line(
-            "GptOssModel", GROUPED | EXPERTS | {"head_dim": 8, "sliding_window": 4}, road="sinks"
+            "GptOssModel", GROUPED | EXPERTS | {"head_dim": 8, "sliding_window": 4}, road="told"
         ),
         "granite": Line("GraniteModel", GROUPED),
         "stablelm": Line("StableLmModel", GROUPED),
@@ -84,7 +84,19 @@ HYBRIDS = family_of(
             "JambaModel",
             GROUPED
             | {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "num_experts": 2}
-            | {"num_experts_per_tok": 1, "use_mamba_kernels": False, "mamba_d_state": 4, "mamba_dt_rank": 2},
+            | {"num_experts_per_tok": 1, "mamba_d_state": 4, "mamba_dt_rank": 2},
+        ),
+        "qwen3-next": Line(
+            "Qwen3NextModel",
+            GROUPED
+            | {
+                "head_dim": 8,
+                "layer_types": ["linear_attention", "full_attention"],
+                "linear_num_key_heads": 2,
+            }
+            | {"linear_num_value_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
+            | {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
+            | {"shared_expert_intermediate_size": 16},
         ),
         "recurrent-gemma": Line(
             "RecurrentGemmaModel",

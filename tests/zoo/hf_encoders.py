@@ -2,7 +2,7 @@
 
 import functools
 
-from tests.zoo.hugging_face import Line, family_of, text
+from tests.zoo.hugging_face import Line, family_of, pictures, text
 
 XLNET = {"vocab_size": 50, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 37}
 DISENTANGLED = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
@@ -15,6 +15,7 @@ FUNNEL = {
     "d_head": 8,
     "d_inner": 37,
 }
+RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
 plain_text = functools.partial(text, padded=False)
 
 TEXT_ENCODERS = family_of(
@@ -52,12 +53,20 @@ TEXT_ENCODERS = family_of(
             "CanineModel", {"num_hash_buckets": 64, "local_transformer_stride": 4}, road="softmax"
         ),
         "nystromformer": Line(
-            "NystromformerModel", {"num_landmarks": 3, "segment_means_seq_len": 6}, road="untold"
+            "NystromformerModel",
+            {"num_landmarks": 3, "segment_means_seq_len": 6},
+            functools.partial(text, length=6, padded=False),
+            road="untold",
         ),
         "longformer": Line("LongformerModel", {"attention_window": 4, "sep_token_id": 2}, road="untold"),
         "big_bird, sparse": Line(
             "BigBirdModel",
-            {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1},
+            {
+                "attention_type": "block_sparse",
+                "block_size": 4,
+                "num_random_blocks": 1,
+                "max_position_embeddings": 64,
+            },
             inputs=functools.partial(text, length=64),
             road="untold",
         ),
@@ -71,8 +80,7 @@ NO_ATTENTION = family_of(
         "mamba": Line("MambaModel", {"state_size": 4}, plain_text, road="none"),
         "rwkv": Line("RwkvModel", {"attention_hidden_size": 32}, plain_text, road="none"),
         "fnet": Line("FNetModel", {}, plain_text, road="none"),
-        "autoformer": Line("AutoformerModel", {}, road="none"),
-        "resnet": Line("ResNetModel", {}, road="none"),
+        "resnet": Line("ResNetModel", RESNET, pictures, road="none", sizes=False),
     },
-    empty=("mamba", "rwkv", "fnet", "autoformer", "resnet"),
+    empty=("mamba", "rwkv", "fnet", "resnet"),
 )

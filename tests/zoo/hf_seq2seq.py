@@ -2,6 +2,7 @@
 
 import torch
 from tests.zoo.hugging_face import BATCH, Line, family_of, sequences
+from tests.zoo.windows import unfolded
 
 SIDES = ("encoder_attentions", "decoder_attentions", "cross_attentions")
 BART = {
@@ -28,6 +29,11 @@ CONVOLUTIONS = {
 }
 
 
+def even():
+    """Source tokens without padding, two blocks of them."""
+    return sequences(padded=False, length=8)
+
+
 def noise():
     """Two sounds."""
     return {"input_values": torch.randn(BATCH, 160, generator=torch.Generator().manual_seed(3))}
@@ -51,7 +57,9 @@ ENCODER_DECODERS = family_of(
         "t5": Line("T5Model", T5, sequences, road="told", fields=SIDES),
         "mt5": Line("MT5Model", T5, sequences, road="told", fields=SIDES),
         "umt5": Line("UMT5Model", T5, sequences, road="told", fields=SIDES),
-        "longt5": Line("LongT5Model", T5 | {"local_radius": 3}, sequences, road="softmax", keep="."),
+        "longt5": Line(
+            "LongT5Model", T5 | {"local_radius": 3}, even, road="softmax", keep=".", reshape=unfolded
+        ),
         "bart": Line("BartModel", BART, sequences),
         "marian": Line("MarianModel", BART, sequences),
         "pegasus": Line("PegasusModel", BART, sequences),
@@ -62,6 +70,8 @@ ENCODER_DECODERS = family_of(
         "prophetnet": Line(
             "ProphetNetModel",
             {
+                "vocab_size": 50,
+                "hidden_size": 32,
                 "num_encoder_layers": 2,
                 "num_decoder_layers": 2,
                 "num_encoder_attention_heads": 4,
@@ -74,7 +84,9 @@ ENCODER_DECODERS = family_of(
             },
             sequences,
             road="softmax",
-            keep=".",
+            keep="attn",
+            sizes=False,
+            reshape=unfolded,
         ),
         "whisper": Line(
             "WhisperModel",
@@ -87,6 +99,8 @@ ENCODER_DECODERS = family_of(
             | {"input_feat_per_channel": 8, "conv_channels": 16, "max_source_positions": 40}
             | {"max_target_positions": 16, "num_conv_layers": 2},
             spectra,
+            road="told",
+            fields=SIDES,
         ),
     },
 )
@@ -97,7 +111,7 @@ AUDIO = family_of(
         "wav2vec2": Line("Wav2Vec2Model", CONVOLUTIONS, noise),
         "hubert": Line("HubertModel", CONVOLUTIONS, noise),
         "unispeech": Line("UniSpeechModel", CONVOLUTIONS, noise),
-        "wavlm": Line("WavLMModel", CONVOLUTIONS, noise, road="softmax", keep="."),
+        "wavlm": Line("WavLMModel", CONVOLUTIONS, noise, road="softmax", keep=".", reshape=unfolded),
         "wav2vec2-conformer": Line(
             "Wav2Vec2ConformerModel",
             CONVOLUTIONS | {"conv_depthwise_kernel_size": 3},

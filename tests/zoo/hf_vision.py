@@ -2,7 +2,7 @@
 
 import torch
 from tests.zoo.hugging_face import BATCH, SIZES, Line, family_of, pictures, text
-from tests.zoo.windows import dense_over_groups
+from tests.zoo.windows import dense_over_groups, rows_alone
 from tests.zoo.written_blocks import shifted_windows
 
 VIT = {"image_size": 16, "patch_size": 8}
@@ -84,13 +84,14 @@ VISION = family_of(
         "segformer": Line("SegformerModel", STAGES, pictures, sizes=False),
         "cvt": Line(
             "CvtModel",
-            {"embed_dim": [16, 32], "num_heads": [2, 4], "depth": [1, 1], "patch_sizes": [7, 3]}
-            | {"patch_stride": [4, 2], "patch_padding": [2, 1], "cls_token": [False, True]}
-            | {name: [value] * 2 for name, value in (("mlp_ratio", 2.0), ("attention_drop_rate", 0.0))}
-            | {name: [value] * 2 for name, value in (("drop_rate", 0.0), ("drop_path_rate", 0.0))}
-            | {name: [value] * 2 for name, value in (("qkv_bias", True), ("kernel_qkv", 3))}
-            | {"qkv_projection_method": ["dw_bn"] * 2, "padding_kv": [1, 1], "stride_kv": [2, 2]}
-            | {"padding_q": [1, 1], "stride_q": [1, 1]},
+            {"embed_dim": [8, 16, 32], "num_heads": [1, 2, 4], "depth": [1, 2, 3]}
+            | {"patch_sizes": [7, 3, 3], "patch_stride": [2, 2, 2], "patch_padding": [2, 1, 1]}
+            | {"cls_token": [False, False, True]}
+            | {name: [value] * 3 for name, value in (("mlp_ratio", 2.0), ("attention_drop_rate", 0.0))}
+            | {name: [value] * 3 for name, value in (("drop_rate", 0.0), ("drop_path_rate", 0.0))}
+            | {name: [value] * 3 for name, value in (("qkv_bias", True), ("kernel_qkv", 3))}
+            | {"qkv_projection_method": ["dw_bn"] * 3, "padding_kv": [1] * 3, "stride_kv": [2] * 3}
+            | {"padding_q": [1] * 3, "stride_q": [1] * 3},
             pictures,
             road="softmax",
             keep=".",
@@ -103,25 +104,16 @@ VIDEO_MODELS = family_of(
     "video",
     {
         "vivit": Line("VivitModel", VIDEO | {"tubelet_size": [1, 8, 8]}, video),
-        "timesformer": Line("TimesformerModel", VIDEO | {"patch_size": 8}, video, road="frames"),
+        "timesformer": Line(
+            "TimesformerModel",
+            VIDEO | {"patch_size": 8},
+            video,
+            road="softmax",
+            keep=".",
+            reshape=rows_alone,
+        ),
         "videomae": Line("VideoMAEModel", VIDEO | {"patch_size": 8, "tubelet_size": 1}, video),
     },
 )
 
 PICTURE = VIT | {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
-
-MULTIMODAL = family_of(
-    "multimodal",
-    {
-        "clip": Line(
-            "CLIPModel",
-            {"text_config": TEXT | {"eos_token_id": 2}, "vision_config": PICTURE},
-            with_words,
-            sizes=False,
-        ),
-        "siglip": Line(
-            "SiglipModel", {"text_config": TEXT, "vision_config": PICTURE}, with_words, sizes=False
-        ),
-        "vilt": Line("ViltModel", VIT, with_words),
-    },
-)

@@ -62,6 +62,17 @@ def ready(model: nn.Module) -> tuple[nn.Module, Stack]:
     return twin, Stack(twin)
 
 
+@contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Let torch.nn go through its Python code, where its kernels can be seen."""
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
+
+
 def check_met_values(weights: Tensor, value: Tensor, output: Tensor) -> None:
     """Assert that ``weights @ value`` is what the kernel returned."""
     if value.dim() == 4 and value.shape[1] != weights.shape[1]:
@@ -116,7 +127,7 @@ def identity_probe(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[Tr
     """Return the weights of every scaled_dot_product_attention of one run."""
     twin, stack = ready(model)
     found: list[Truth] = []
-    with torch.no_grad(), answering_twice(found, stack):
+    with torch.no_grad(), without_fast_path(), answering_twice(found, stack):
         torch.manual_seed(0)
         run(twin)
     return found
@@ -128,10 +139,20 @@ def executed_softmax(
     """Return what the model's softmaxes returned in one run, those that ``keep`` holds for attention."""
     twin, stack = ready(model)
     found: list[Truth] = []
-    with torch.no_grad(), noting_softmax(found, stack):
+    with torch.no_grad(), without_fast_path(), noting_softmax(found, stack):
         torch.manual_seed(0)
         run(twin)
     return [truth for truth in found if keep(truth)]
+
+
+def everything_seen(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[Truth]:
+    """Return the weights of every kernel call and every softmax of one run, in order of execution."""
+    twin, stack = ready(model)
+    found: list[Truth] = []
+    with torch.no_grad(), without_fast_path(), answering_twice(found, stack), noting_softmax(found, stack):
+        torch.manual_seed(0)
+        run(twin)
+    return found
 
 
 def told_by_model(
@@ -168,14 +189,21 @@ def match_told(told: list[np.ndarray], executed: list[Truth]) -> list[Truth]:
         alike = [
             place
             for place, truth in enumerate(executed)
-            if place not in chosen
-            and truth.weights.size == weights.size
-            and np.abs(truth.weights.reshape(weights.shape) - weights).max() <= 1e-6
+            if place not in chosen and agrees(truth.weights, weights)
         ]
         if not alike:
             raise TruthError(f"told matrix {number}, {weights.shape}, is none that a softmax returned")
         chosen[alike[0]] = executed[alike[0]].but(weights=weights)
     return [chosen[place] for place in sorted(chosen)]
+
+
+def agrees(executed: np.ndarray, told: np.ndarray) -> bool:
+    """Whether a told matrix is what a softmax returned, folded heads and a sink's last column aside."""
+    if executed.shape[:-1] == told.shape[:-1] and executed.shape[-1] == told.shape[-1] + 1:
+        executed = executed[..., :-1]
+    if executed.size != told.size or executed.shape[-2:] != told.shape[-2:]:
+        return False
+    return bool(np.abs(executed.reshape(told.shape) - told).max() <= 1e-6)
 
 
 def first_tensor(output: Any) -> Tensor:

@@ -3,7 +3,10 @@
 from tests.zoo import (
     hf_decoders,
     hf_encoders,
+    hf_generation,
+    hf_joined,
     hf_seq2seq,
+    hf_series,
     hf_vision,
     torch_nn,
     written_kernels,
@@ -28,8 +31,11 @@ FAMILIES: list[Family] = [
     hf_seq2seq.AUDIO,
     hf_vision.VISION,
     hf_vision.VIDEO_MODELS,
-    hf_vision.MULTIMODAL,
+    hf_joined.MULTIMODAL,
+    hf_series.SERIES,
+    hf_generation.GENERATION,
     hf_encoders.NO_ATTENTION,
+    hf_series.FORECAST_WITHOUT,
 ]
 
 CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
