@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from tests.zoo.runner import run_case
-from tests.zoo.table import markdown, summary
+from tests.zoo.table import markdown
 from tests.zoo.zoo import CASES
 
 

@@ -48,7 +48,10 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model on the table: ``run(model)`` uses it once, ``truths()`` are its weights in order of execution."""
+    """A model on the table.
+
+    ``run(model)`` uses it once; ``truths()`` are its weights, in order of execution.
+    """
 
     model: nn.Module
     run: Callable[[nn.Module], Any]

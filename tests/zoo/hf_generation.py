@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from tests.zoo.case import Family, Subject, Truth
-from tests.zoo.hugging_face import Line, build, sequences, text
 from tests.zoo.hf_seq2seq import BART, T5
+from tests.zoo.hugging_face import Line, build, sequences, text
 from tests.zoo.truth import everything_seen
 
 GENERATION = Family("generation with a cache")

@@ -1,8 +1,8 @@
 """Hugging Face models that join several sequences: pictures with words, queries with memories."""
 
 import torch
-from tests.zoo.hugging_face import BATCH, Line, family_of, pictures, text
 from tests.zoo.hf_vision import PICTURE, TEXT, VIT, with_words
+from tests.zoo.hugging_face import BATCH, Line, family_of, pictures, text
 from tests.zoo.windows import unfolded
 
 DETR = {

@@ -98,6 +98,8 @@ def _fill(result: Result) -> None:
         result.faults += check_self_checks(subject, seen)
     if subject.trains:
         result.faults += check_gradients(subject)
+    if result.faults and case.expect in ("exact", result.found):
+        result.found = "failed"
 
 
 def check_tells_apart(truth: Truth) -> None:
@@ -178,8 +180,6 @@ def judge(result: Result, weighed: bool, seen: Seen) -> None:
             result.faults.append(f"no warning says {case.says!r}: {[s[:120] for s in seen.said]}")
     if result.found != case.expect and not result.faults:
         result.faults.append(f"found {result.found}, declared {case.expect}")
-    if result.faults and (result.found != case.expect or case.expect == "exact"):
-        result.found = "failed"
 
 
 def check_self_checks(subject: Subject, seen: Seen) -> list[str]:

@@ -8,10 +8,11 @@ from tests.zoo.runner import Result
 
 HEAD = """# Which models headscape has been tried on
 
-`make zoo` runs every model below (tiny, random weights) and compares what headscape captures with the model's
-true attention weights, found on a road that shares no code with headscape (last column). "Exact" also means: no
-call missed, none too many, the right module names, outputs and gradients equal bit for bit with capture on, and
-nothing left on the model. The difference is the largest over all weights, in float32.
+`make zoo` runs every model below (tiny, random weights) and compares what headscape captures with the
+model's true attention weights, found on a road that shares no code with headscape (last column).
+"Exact" also means: no call missed and none too many, the right module names, outputs and gradients equal bit
+for bit with capture on, and nothing left on the model. "None" is right where a model has no attention; it
+must then be said. The difference is the largest over all weights, in float32.
 
 """
 ORDER = ("exact", "partial", "none", "failed")

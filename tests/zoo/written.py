@@ -1,8 +1,8 @@
 """What the hand-written models share: a stack of residual attention blocks, and its float64 reference.
 
-A model is a class with ``attend(q, k, v)``, written the way people write it in torch, beside ``matrix(q, k)``,
-which says in NumPy what meets V. The reference runs the whole stack in float64 and must end in the model's
-own output: a wrong matrix anywhere shows there.
+A model is a class with ``attend(q, k, v)``, written the way people write it in torch, beside
+``matrix(q, k)``, which says in NumPy what meets V. The reference runs the whole stack in float64 and must
+end in the model's own output: a wrong matrix anywhere shows there.
 """
 
 import math

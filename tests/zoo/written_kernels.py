@@ -239,15 +239,13 @@ def twice():
 @KERNELS.add("torch.vmap over examples", expect="none", says="vmap")
 def vmapped():
     model = spread_out(Stack(MaskedFill))
-    return Subject(
-        model, lambda m: torch.vmap(m, randomness="different")(X[:, None]), lambda: [], trains=False
-    )
+    return Subject(model, lambda m: torch.vmap(m, randomness="different")(X[:, None]), list, trains=False)
 
 
 @KERNELS.add("the whole model as TorchScript", expect="none", road="")
 def scripted():
     model = torch.jit.trace(spread_out(Stack(MaskedFill)).eval(), X)
-    return Subject(model, lambda m: m(X), lambda: [], trains=False)
+    return Subject(model, lambda m: m(X), list, trains=False)
 
 
 @KERNELS.add("sequence of nested tensors")

@@ -209,7 +209,7 @@ def empty_case(name, build):
 
     @OTHERS.add(name, expect="none", road="there is none")
     def make():
-        return Subject(spread_out(build()), lambda m: m(X), lambda: [], has_dropout=False)
+        return Subject(spread_out(build()), lambda m: m(X), list, has_dropout=False)
 
 
 empty_case("linear attention", LinearAttention)

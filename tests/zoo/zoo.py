@@ -8,10 +8,12 @@ from tests.zoo import (
     hf_seq2seq,
     hf_series,
     hf_vision,
+    libraries,
     torch_nn,
     written_kernels,
     written_layout,
     written_models,
+    written_more,
     written_others,
     written_softmax,
 )
@@ -22,6 +24,7 @@ FAMILIES: list[Family] = [
     written_softmax.SOFTMAX,
     written_layout.LAYOUT,
     written_models.MODELS,
+    written_more.MORE,
     written_kernels.KERNELS,
     written_others.OTHERS,
     hf_encoders.TEXT_ENCODERS,
@@ -34,6 +37,7 @@ FAMILIES: list[Family] = [
     hf_joined.MULTIMODAL,
     hf_series.SERIES,
     hf_generation.GENERATION,
+    libraries.LIBRARIES,
     hf_encoders.NO_ATTENTION,
     hf_series.FORECAST_WITHOUT,
 ]
