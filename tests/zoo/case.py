@@ -58,7 +58,8 @@ class Subject:
     truths: Callable[[], Sequence[Truth]]
     trains: bool = True
     has_dropout: bool = True
-    checks_itself: bool = True  # call.self_check is to be a small number
+    checks_itself: bool = True  # call.self_check is to be a number
+    checked_within: float = 1e-4  # how small; more where the model itself computes in half precision
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,13 +21,28 @@ HOOKS = [
 GLOBAL_HOOKS = [name for name in vars(module_hooks) if name.startswith("_global_") and "hooks" in name]
 
 
+def dense(call: Any) -> np.ndarray:
+    """Return all weights of a call, (batch, head, query, key), also where it kept only a window's keys."""
+    if call.k is None:
+        return np.stack([call.weights(example) for example in range(call.shape[0])])
+    weights = np.zeros(call.shape)
+    for example in range(call.shape[0]):
+        keys, values = call.top(example)
+        heads, queries, places = np.nonzero(keys >= 0)
+        weights[example][heads, queries, keys[heads, queries, places]] = values[heads, queries, places]
+    return weights
+
+
 def difference(truth: Truth, call: Any) -> float:
     """Largest difference of weights; infinite where the shapes differ or a row is not there."""
     if truth.rows_of:
         return rows_difference(truth, call)
-    if tuple(call.shape) != truth.weights.shape:
+    weights = dense(call)
+    absent = truth.weights.shape[2] - weights.shape[2]
+    if absent > 0 and not truth.weights[:, :, :absent].any():  # a call of the last queries holds only those
+        weights = np.pad(weights, ((0, 0), (0, 0), (absent, 0), (0, 0)))
+    if weights.shape != truth.weights.shape:
         return float("inf")
-    weights = np.stack([call.weights(example) for example in range(call.shape[0])])
     gap = np.abs(weights - truth.weights)
     if truth.real is not None:
         gap = gap.transpose(0, 2, 1, 3)[truth.real]
@@ -46,7 +61,7 @@ def rows_difference(truth: Truth, call: Any) -> float:
     """Largest difference between rows of windows and rows of the call, as multisets for each head."""
     if tuple(call.shape[:2]) != (truth.rows_of, truth.weights.shape[1]):
         return float("inf")
-    weights = np.stack([call.weights(example) for example in range(call.shape[0])])
+    weights = dense(call)
     length = max(weights.shape[-1], truth.weights.shape[-1])
     worst = 0.0
     for wanted, rows in zip(sorted_rows(truth.weights, length), sorted_rows(weights, length), strict=True):

@@ -2,6 +2,8 @@
 
 import functools
 
+import numpy as np
+from tests.zoo.case import Truth
 from tests.zoo.hugging_face import Line, family_of, pictures, text
 
 XLNET = {"vocab_size": 50, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 37}
@@ -16,6 +18,23 @@ FUNNEL = {
     "d_inner": 37,
 }
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+
+
+def in_chunks(truths: list[Truth]) -> list[Truth]:
+    """Lay the chunks of the character layer out over the characters: 4, 4 and the last 3."""
+    characters = text(length=11)["attention_mask"].bool().numpy()
+    laid_out = []
+    for number, truth in enumerate(truths):
+        if truth.path.startswith("initial"):
+            weights = np.zeros((*truth.weights.shape[:2], 11, 11))
+            places = slice(4 * number, 4 * number + 4)
+            weights[:, :, places, places] = truth.weights
+            laid_out.append(truth.but(weights=weights, real=characters))
+        else:
+            laid_out.append(truth)
+    return laid_out
+
+
 plain_text = functools.partial(text, padded=False)
 
 TEXT_ENCODERS = family_of(
@@ -50,7 +69,11 @@ TEXT_ENCODERS = family_of(
         "tapas": Line("TapasModel", road="told"),
         "big_bird, full": Line("BigBirdModel", {"attention_type": "original_full"}, road="told"),
         "canine": Line(
-            "CanineModel", {"num_hash_buckets": 64, "local_transformer_stride": 4}, road="softmax"
+            "CanineModel",
+            {"num_hash_buckets": 64, "local_transformer_stride": 4},
+            functools.partial(text, length=11),
+            road="softmax",
+            arrange=in_chunks,
         ),
         "nystromformer": Line(
             "NystromformerModel",

@@ -1,5 +1,6 @@
 """Hugging Face models that join several sequences: pictures with words, queries with memories."""
 
+import numpy as np
 import torch
 from tests.zoo.hf_vision import PICTURE, TEXT, VIT, with_words
 from tests.zoo.hugging_face import BATCH, Line, family_of, pictures, text
@@ -69,6 +70,13 @@ def embedded():
     return {"inputs": random(BATCH, 6, 16)}
 
 
+def real_words(truth):
+    """Leave padded words out; the picture's tokens follow the words."""
+    words = text()["attention_mask"].bool().numpy()
+    picture = np.ones((BATCH, truth.weights.shape[2] - words.shape[1]), bool)
+    return truth.but(real=np.concatenate([words, picture], 1))
+
+
 def with_memory():
     """Words and the states of an encoder."""
     return {**text(), "encoder_hidden_states": random(BATCH, 5, 32)}
@@ -92,7 +100,7 @@ MULTIMODAL = family_of(
             road="both",
             reshape=unfolded,
         ),
-        "vilt": Line("ViltModel", VIT, with_words, road="told"),
+        "vilt": Line("ViltModel", VIT, with_words, road="told", reshape=real_words),
         "lxmert": Line(
             "LxmertModel",
             {"visual_feat_dim": 12, "l_layers": 1, "x_layers": 1, "r_layers": 1},

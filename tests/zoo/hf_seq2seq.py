@@ -1,5 +1,6 @@
 """Hugging Face encoder-decoders and audio models."""
 
+import numpy as np
 import torch
 from tests.zoo.hugging_face import BATCH, Line, family_of, sequences
 from tests.zoo.windows import unfolded
@@ -32,6 +33,25 @@ CONVOLUTIONS = {
 def even():
     """Source tokens without padding, two blocks of them."""
     return sequences(padded=False, length=8)
+
+
+def streams(truth):
+    """Lay ProphetNet's streams out over its decoder's tokens: the main words, then each prediction stream.
+
+    A prediction stream looks at the main words and at itself.
+    """
+    if not truth.path.startswith("decoder") or "cross" in truth.path:
+        return truth
+    weights = truth.weights if truth.weights.ndim == 5 else truth.weights[:, None]
+    batch, count, heads, length, _ = weights.shape
+    is_main = weights.shape[-1] == length
+    dense = np.zeros((batch, heads, 3 * length, 3 * length))
+    for number in range(count):
+        own = slice(0, length) if is_main else slice((1 + number) * length, (2 + number) * length)
+        dense[:, :, own, :length] = weights[:, number, ..., :length]
+        if not is_main:
+            dense[:, :, own, own] = weights[:, number, ..., length:]
+    return truth.but(weights=dense, kind="self")
 
 
 def noise():
@@ -86,7 +106,7 @@ ENCODER_DECODERS = family_of(
             road="softmax",
             keep="attn",
             sizes=False,
-            reshape=unfolded,
+            reshape=streams,
         ),
         "whisper": Line(
             "WhisperModel",

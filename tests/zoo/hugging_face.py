@@ -70,6 +70,7 @@ class Line:
     implementation: str | None = None
     trains: bool = True
     reshape: Callable[[Truth], Truth] | None = None
+    arrange: Callable[[list[Truth]], list[Truth]] = list
     subject: dict[str, Any] = field(default_factory=dict)
 
 
@@ -109,7 +110,7 @@ def make(line: Line) -> Subject:
             found = []
         else:
             found = executed_softmax(model, run, lambda truth: bool(re.search(line.keep, truth.path)))
-        return [_labelled(line, truth, inputs) for truth in found]
+        return [_labelled(line, truth, inputs) for truth in line.arrange(found)]
 
     return Subject(model, run, truths, trains=line.trains, **line.subject)
 
@@ -125,7 +126,7 @@ def _labelled(line: Line, truth: Truth, inputs: Inputs) -> Truth:
         truth = line.reshape(truth)
     mask = inputs.get("attention_mask")
     has_rows = mask is not None and tuple(mask.shape) == (truth.weights.shape[0], truth.weights.shape[2])
-    if has_rows:
+    if has_rows and truth.real is None:
         truth = truth.but(real=mask.bool().numpy())
     return truth
 

@@ -37,7 +37,13 @@ def written(attention):
 def called(weights, path="", kind="self"):
     """Return a stand-in for a captured call."""
     return types.SimpleNamespace(
-        shape=weights.shape, weights=lambda b: weights[b], path=path, kind=kind, source="", self_check=0.0
+        shape=weights.shape,
+        weights=lambda b: weights[b],
+        path=path,
+        kind=kind,
+        source="",
+        self_check=0.0,
+        k=None,
     )
 
 
@@ -118,6 +124,25 @@ def test_a_transposed_or_shifted_capture_is_far_from_the_truth():
     assert difference(truth, called(truth.weights.swapaxes(2, 3))) > 0.1
     assert difference(truth, called(truth.weights[:, ::-1])) > 0.1
     assert difference(truth, called(truth.weights[:, :, :-1])) == np.inf
+
+
+def test_kept_keys_are_put_back_where_they_stand():
+    weights = np.zeros((1, 1, 2, 4))
+    weights[0, 0, 0, [1, 3]], weights[0, 0, 1, 2] = [0.4, 0.6], 1
+    keys, values = np.array([[[3, 1], [2, -1]]]), np.array([[[0.6, 0.4], [1, 0]]])
+    call = types.SimpleNamespace(shape=weights.shape, k=2, top=lambda example: (keys, values))
+    assert difference(Truth(weights, ""), call) == 0
+    keys[0, 0] = [1, 3]
+    assert difference(Truth(weights, ""), call) == pytest.approx(0.2)
+
+
+def test_a_call_of_the_last_queries_alone_stands_at_the_end():
+    weights = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 4, 5))
+    weights[:, :, :3] = 0
+    assert difference(Truth(weights, ""), called(weights[:, :, 3:])) == 0
+    assert difference(Truth(weights, ""), called(weights[:, :, :2])) > 0.1
+    weights[:, :, 2, 0] = 1
+    assert difference(Truth(weights, ""), called(weights[:, :, 3:])) == np.inf
 
 
 def test_padded_rows_are_left_out_and_real_ones_are_not():
