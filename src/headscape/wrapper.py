@@ -15,7 +15,7 @@ from torch import nn
 
 from headscape.errors import ConflictError, NoAttentionError, OptionError
 from headscape.intercept.recorder import Options
-from headscape.intercept.run import no_attention, watch
+from headscape.intercept.run import watch
 from headscape.trace.trace import Trace
 from headscape.view.show import LivePage
 
@@ -170,12 +170,10 @@ class Wrapper(nn.Module):
             self.module, functools.partial(call, *args, **kwargs), options, step=self._headscape_steps
         )
         if trace is None:
-            if options.strict or not self._headscape_traces:
-                raise no_attention(self.module)
             return output
         self._set("traces", _within_budget((*self._headscape_traces, trace)))
         path, title, show = self._headscape_page
-        if show:
+        if show and trace.calls:
             if self._headscape_live is None:
                 self._set("live", LivePage(_next_path(path), title or trace.model, strict=options.strict))
             self._headscape_live.add(trace)

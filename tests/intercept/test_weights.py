@@ -216,7 +216,8 @@ def test_half_precision_is_close_and_its_self_check_passes(how):
             with headscape.capture(encoder.bfloat16(), strict=True) as run:
                 encoder(x.bfloat16())
     np.testing.assert_allclose(run.trace.calls[0].weights(), weights[0], atol=0.03)
-    np.testing.assert_allclose(run.trace.calls[0].weights().sum(-1), 1, atol=1e-5)
+    # The fused kernel's own matrix is recorded, and in bfloat16 its rows add up to 1 within rounding only.
+    np.testing.assert_allclose(run.trace.calls[0].weights().sum(-1), 1, atol=5e-3)
     assert run.trace.warnings == ()
 
 

@@ -196,9 +196,17 @@ def test_misuse_is_answered():
         headscape.Wrapper(headscape.Wrapper(make()))
     with pytest.raises(NoAttentionError, match="viz=True"):
         _ = headscape.Wrapper(make()).trace
-    with pytest.raises(NoAttentionError, match=r"Looked at Linear"):
-        headscape.Wrapper(nn.Linear(2, 2))(torch.ones(1, 2), viz=True)
     assert headscape.Wrapper(nn.Linear(2, 2))(torch.ones(1, 2)).shape == (1, 2)
+
+
+def test_a_module_without_attention_runs_on_and_is_said_to_have_none():
+    wrapper = headscape.Wrapper(linear := nn.Linear(2, 2))
+    with pytest.warns(CaptureWarning, match=r"no attention was seen in Linear\. Looked at Linear"):
+        output = wrapper(torch.ones(1, 2), viz=True)
+    assert torch.equal(output, linear(torch.ones(1, 2)))
+    assert wrapper.trace.calls == ()
+    with pytest.raises(NoAttentionError, match="no attention was seen in Linear"):
+        wrapper.trace.figure()
 
 
 def test_traces_are_numbered_and_bounded(monkeypatch):

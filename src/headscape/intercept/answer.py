@@ -133,7 +133,9 @@ def find_scores(output: Any, tape: Tape) -> tuple[Tensor, str] | None:
     return (tensor, "next tokens") if per_token and tensor.shape[-1] != states.shape[-1] else None
 
 
-def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any) -> Outputs | None:
+def read_answer(
+    output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any, *, query_first: bool = False
+) -> Outputs | None:
     """Return what the model answered and what each token's last state adds to it.
 
     Parameters
@@ -148,13 +150,14 @@ def read_answer(output: Any, tape: Tape, padded: np.ndarray, side: int, names: A
         Index of that side.
     names : tuple of str or None
         Class names.
+    query_first : bool
+        Whether states are (token, batch, width), not (batch, token, width).
     """
     found = find_scores(output, tape)
     if found is None or tape.start is None:
         return None
     answer, kind = found
     batch, length = padded.shape
-    query_first = tape.mark is not None and tape.mark.axes == "qb"
 
     def rows(scores: Tensor) -> Tensor:
         """Return (batch, class) of the raw output."""

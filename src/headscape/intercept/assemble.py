@@ -9,6 +9,7 @@ import numpy as np
 
 from headscape.errors import LabelError
 from headscape.intercept.answer import read_answer
+from headscape.intercept.places import Space
 from headscape.intercept.recorder import Options, Seen
 from headscape.intercept.watcher import Watcher
 from headscape.trace.call import AttentionCall
@@ -19,98 +20,98 @@ from headscape.trace.trace import Trace
 # Largest difference between what was recorded and what the model computed that rounding explains,
 # relative to the largest value: float32, and half precision.
 _ROUNDING = {"float32": 1e-4, "half": 3e-2}
+_NAMED_MODULES = 8  # how many modules a message names
 _LOOKS_LIKE_ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
 
 
 class Sides:
     """Works out which sequences of tokens the calls stand for.
 
-    Calls that follow one another's output share a side. A call that follows none starts a new one, unless it
-    continues the newest side of the same length and no cross-attention holds the two apart.
+    Calls whose rows or keys are the same tokens share a side, except where attention crosses between two
+    stacks that work on the same tokens: then each stack has a side of its own.
     """
 
     def __init__(self, calls: list[Seen]) -> None:
-        self.lengths: list[int] = []
+        self._calls = calls
+        self._towers = self._find_towers()
+        self._split = self._split_spaces()
+        self._numbers: dict[tuple[int, int], int] = {}
+        self.spaces: list[Space] = []
+        self.extra: set[int] = set()  # sides with keys that no token stands behind
         self.of_query: list[int] = []
         self.of_key: list[int] = []
-        self.extra: dict[int, int] = {}  # side -> keys without a token
-        self._calls = calls
         for n, seen in enumerate(calls):
-            query = self._side(n, seen.origin.query_from, seen.shape[2], of_call=True)
-            self.of_query.append(query)
-            self.of_key.append(self._key_side(n, seen, query))
+            origin, standing = seen.origin, seen.origin.standing
+            self.of_query.append(self._side(n, standing.query_space, origin.query_from, query=True))
+            self.of_key.append(self._side(n, standing.key_space, origin.key_from, query=False))
+            if origin.extra_keys:
+                self.extra.add(self.of_key[-1])
 
-    def _new(self, length: int) -> int:
-        self.lengths.append(length)
-        return len(self.lengths) - 1
+    def _find_towers(self) -> list[int]:
+        """Number the stacks of calls: each call belongs to the stack of the call its queries follow."""
+        towers: list[int] = []
+        for n, seen in enumerate(self._calls):
+            follows = seen.origin.query_from
+            towers.append(towers[follows] if 0 <= follows < n else n)
+        return towers
 
-    def _side(self, n: int, follows: int, length: int, *, of_call: bool) -> int:
-        if follows >= 0:
-            side = self.of_query[follows]
-            if self.lengths[side] == length:
-                return side
-        same = [s for s, known in enumerate(self.lengths) if known == length and s not in self.extra]
-        if follows >= 0 or not of_call:
-            return same[-1] if same and follows >= 0 else self._new(length)
-        free = [s for s in same if not self._crosses(n, s) and not self._ran_in(s, n)]
-        return free[-1] if free else self._new(length)
+    def _split_spaces(self) -> set[int]:
+        """Return the spaces in which attention crosses between stacks."""
+        return {
+            seen.origin.standing.query_space.number
+            for seen in self._calls
+            if seen.origin.kind == "cross"
+            and seen.origin.standing.query_space is seen.origin.standing.key_space
+        }
 
-    def _crosses(self, n: int, side: int) -> bool:
-        """Whether any later cross-attention joins the tokens of call ``n`` with those of ``side``."""
-        mine = self._followers(n)
-        theirs = {m for m in range(len(self.of_query)) if self.of_query[m] == side}
-        for call in self._calls[n:]:
-            origin = call.origin
-            if origin.kind != "cross":
-                continue
-            ends = (origin.query_from, origin.key_from)
-            if any(a in mine and b in theirs for a, b in (ends, ends[::-1])):
-                return True
-            if ends[0] in mine and ends[1] < 0:
-                return True  # attends to something that no call made: a side of its own
-        return self._calls[n].origin.kind == "cross" and self._calls[n].origin.key_from in theirs
+    def _side(self, n: int, space: Space, follows: int, *, query: bool) -> int:
+        tower = -1
+        if space.number in self._split:
+            tower = self._towers[n] if query or self._calls[n].origin.kind == "self" else -2
+            if not query and self._calls[n].origin.kind == "cross":
+                tower = self._towers[follows] if follows >= 0 else -2
+        key = (space.number, tower)
+        if key not in self._numbers:
+            continued = self._continued(n, space) if query and follows < 0 else None
+            self._numbers[key] = len(self.spaces) if continued is None else continued
+            if continued is None:
+                self.spaces.append(space)
+        return self._numbers[key]
 
-    def _followers(self, n: int) -> set[int]:
-        found = {n}
-        for m in range(n + 1, len(self._calls)):
-            if self._calls[m].origin.query_from in found:
-                found.add(m)
-        return found
+    def _continued(self, n: int, space: Space) -> int | None:
+        """Return the side that a call whose input came from nowhere goes on with (states sent through NumPy).
 
-    def _ran_in(self, side: int, n: int) -> bool:
-        """Whether the module of call ``n`` already ran on ``side``: then these are twin towers."""
+        It has as many tokens and examples, no attention crosses between the two, and the module has not run
+        on it: then these would be twin towers.
+        """
+        crossing = {
+            frozenset((c.origin.standing.query_space.number, c.origin.standing.key_space.number))
+            for c in self._calls
+            if c.origin.kind == "cross"
+        }
         path = self._calls[n].origin.path
-        return any(
-            self.of_query[m] == side and self._calls[m].origin.path == path for m in range(len(self.of_query))
-        )
-
-    def _key_side(self, n: int, seen: Seen, query: int) -> int:
-        extra = seen.origin.extra_keys
-        if extra:
-            for side, count in self.extra.items():
-                if count == extra and self.lengths[side] == seen.shape[3]:
-                    return side
-            side = self._new(seen.shape[3])
-            self.extra[side] = extra
-            return side
-        if seen.origin.kind == "self" and seen.shape[3] == self.lengths[query]:
-            return query
-        follows = seen.origin.key_from
-        if follows < 0:
-            return self._outside(seen.shape[3], query)
-        return self._side(n, follows, seen.shape[3], of_call=False)
-
-    def _outside(self, length: int, query: int) -> int:
-        """Return the side of keys that no call made (a memory passed in from outside)."""
-        queried = set(self.of_query)
-        for side, known in enumerate(self.lengths):
-            if known == length and side not in queried and side != query and side not in self.extra:
+        for side in reversed(range(len(self.spaces))):
+            known = self.spaces[side]
+            alike = known.length == space.length and len(known.examples) == len(space.examples)
+            apart = any(
+                frozenset((known.number, other)) in crossing for other in {space.number, *self._reached(n)}
+            )
+            ran = any(self.of_query[m] == side and self._calls[m].origin.path == path for m in range(n))
+            if alike and side not in self.extra and not apart and not ran:
                 return side
-        return self._new(length)
+        return None
+
+    def _reached(self, n: int) -> set[int]:
+        """Return the spaces of the calls that follow call ``n``."""
+        followers = {n}
+        for m in range(n + 1, len(self._calls)):
+            if self._calls[m].origin.query_from in followers:
+                followers.add(m)
+        return {self._calls[m].origin.standing.query_space.number for m in followers}
 
     def names(self) -> list[str]:
         """Return "tokens" for one side, "source" and "target" for two joined by cross-attention."""
-        count = len(self.lengths)
+        count = len(self.spaces)
         names = ["tokens"] + [f"tokens {n + 1}" for n in range(1, count)]
         crossing = [n for n, seen in enumerate(self._calls) if seen.origin.kind == "cross"]
         if count >= 2 and crossing:
@@ -131,16 +132,29 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
         The caller's labels or pictures do not fit what the model saw.
     """
     seen, options = watcher.recorder.calls, watcher.options
+    if not seen:
+        return Trace((), (), None, tuple(_notes(watcher, (), model)), model, step)
     found = Sides(seen)
     calls, planes = _calls(seen, found)
     sides = _label(_plain_sides(found, planes), calls, options)
     last = found.of_query[-1]
     padded = _padding_of(last, calls, sides[last].length)
     answer: Outputs | None = watcher.attempt(
-        "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes
-    )
-    warnings = tuple(_notes(watcher, calls))
+        "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes,
+        query_first=_is_query_first(watcher),
+    )  # fmt: skip
+    warnings = tuple(_notes(watcher, calls, model))
     return Trace(calls, sides, answer, warnings, model, step)
+
+
+def _is_query_first(watcher: Watcher) -> bool:
+    """Whether the last states are (token, batch, width)."""
+    state = watcher.tape.start
+    codes = None if state is None or state.is_nested else watcher.places.rows(state)
+    if codes is None or codes.dim() != 2:
+        return False
+    _, example, _ = watcher.places.look_up(codes)
+    return bool((example[:1] == example).all()) and not bool((example[:, :1] == example).all())
 
 
 def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], Counter[int]]:
@@ -154,7 +168,7 @@ def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], C
             AttentionCall(
                 path=path, site=site, layer=layer, kind=one.origin.kind, source=one.origin.source,
                 query_side=side, key_side=found.of_key[layer], plane=planes[side], shape=one.shape,
-                arrays=replace(one.arrays, flow=one.flow), self_check=one.self_check, nan_rows=one.nan_rows,
+                arrays=one.arrays, self_check=one.self_check, nan_rows=one.nan_rows,
             )
         )  # fmt: skip
         runs[path] += 1
@@ -164,8 +178,8 @@ def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], C
 
 def _plain_sides(found: Sides, planes: Counter[int]) -> list[Side]:
     return [
-        Side(name, length, planes[n] + 1)
-        for n, (name, length) in enumerate(zip(found.names(), found.lengths, strict=True))
+        Side(name, space.length, planes[n] + 1, grid=space.grid)
+        for n, (name, space) in enumerate(zip(found.names(), found.spaces, strict=True))
     ]
 
 
@@ -227,8 +241,32 @@ def _fits(labels: Any, padded: Any) -> bool:
     return True
 
 
-def _notes(watcher: Watcher, calls: tuple[AttentionCall, ...]) -> list[str]:
+def _no_attention(watcher: Watcher, model: str) -> str:
+    """Say that no attention was seen, and where was looked."""
+    leaves = [
+        f"{name} ({type(module).__name__})" if name else type(module).__name__
+        for name, module in watcher.names.all()
+        if not any(True for _ in module.children())
+    ]
+    more = f" and {len(leaves) - _NAMED_MODULES} more" if len(leaves) > _NAMED_MODULES else ""
+    straight = (
+        "Queries met keys and then values without a softmax or another bend between them, as in linear "
+        "attention and retention; there is no matrix of weights in that. "
+        if watcher.grids.straight
+        else ""
+    )
+    return (
+        f"no attention was seen in {model}. {straight}"
+        f"Looked at {', '.join(leaves[:_NAMED_MODULES])}{more}. Convolutions, Fourier mixing, recurrences "
+        "and linear attention have no attention weights; if this model has, capture the module that holds "
+        "them and call that module."
+    )
+
+
+def _notes(watcher: Watcher, calls: tuple[AttentionCall, ...], model: str) -> list[str]:
     notes = list(watcher.problems)
+    if not calls:
+        notes.insert(0, _no_attention(watcher, model))
     for call, seen in zip(calls, watcher.recorder.calls, strict=True):
         where = call.site or "the model itself"
         if call.nan_rows:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-# Prefixes that wrappers put before the names a user knows.
-_WRAPPED = ("_orig_mod.", "module.", "base_model.model.")
+# What wrappers put into the names a user knows, at any place.
+_INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 class Names:
@@ -22,16 +22,20 @@ class Names:
         for name, module in root.named_modules():
             self._modules.setdefault(id(module), (user_name(name), module))
 
-    def running(self) -> str:
-        """Return the name of the innermost of the model's modules on the stack; "" for the root."""
+    def running(self) -> tuple[str, int]:
+        """Return the name of the innermost of the model's modules on the stack, "" for the root, and its run.
+
+        The run is a number that two calls share only if one execution of the module's ``forward`` made both
+        (or that execution has ended).
+        """
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             owner: Any = frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
             known = self._modules.get(id(owner)) if isinstance(owner, nn.Module) else None
             if known is not None and known[1] is owner:
-                return known[0]
+                return known[0], id(frame)
             frame = frame.f_back
-        return ""
+        return "", 0
 
     def all(self) -> list[tuple[str, nn.Module]]:
         """Return (name, module) of every module, the root first."""
@@ -39,13 +43,8 @@ class Names:
 
 
 def user_name(name: str) -> str:
-    """Return a dotted name without the prefixes of wrappers such as torch.compile or DataParallel."""
-    changed = True
-    while changed:
-        changed = False
-        for prefix in _WRAPPED:
-            if name == prefix[:-1]:
-                return ""
-            if name.startswith(prefix):
-                name, changed = name[len(prefix) :], True
-    return name
+    """Return a dotted name without what wrappers such as torch.compile, DataParallel or PEFT put into it."""
+    parts = [part for part in name.split(".") if part not in _INSIDE]
+    while parts[:1] == ["module"] or parts[:2] == ["base_model", "model"]:
+        parts = parts[1:] if parts[0] == "module" else parts[2:]
+    return "" if parts in (["base_model"], ["base_layer"]) else ".".join(parts)

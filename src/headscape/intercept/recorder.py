@@ -1,6 +1,5 @@
 """What was seen in one pass, call by call, within a stated budget of memory."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -8,16 +7,19 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from headscape.errors import OptionError, expect_option
-from headscape.intercept.rows import Scores, Written, aside, blocks_of, forbids, value_norms
+from headscape.errors import expect_option
+from headscape.intercept.keeping import Keeping
+from headscape.intercept.rows import OutputCheck, Scores, Written, aside, forbids, value_norms
+from headscape.intercept.settle import Standing
+from headscape.intercept.stream import gather
 from headscape.trace.call import TOP_K, CallArrays
-from headscape.trace.measure import Facts, gather_rows, keep_top
+from headscape.trace.measure import Facts, keep_top
 
 # With keep="auto" the weights of one pass are kept whole up to this many bytes, and as top k beyond it:
 # 12 layers x 12 heads x 482 tokens fit.
 DENSE_LIMIT_BYTES = 128 * 1024 * 1024
 
-Keep = Literal["auto", "all"] | int
+Keep = Literal["auto", "all"] | int | dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -45,26 +47,29 @@ class Options:
         return cls(**given)
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.keep, int) and not isinstance(self.keep, bool)
-        if self.keep not in ("auto", "all") and not (whole and int(self.keep) >= 1):
-            raise OptionError(
-                f'keep is {self.keep!r}; it takes "auto", "all" or a number of keys a row, from 1.'
-            )
+        if self.keep != "auto":
+            Keeping.of(self.keep)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a call stands in the model, and what is known of it beside its scores."""
+    """Where a call stands in the model, and what is known of it beside its scores.
+
+    Tensors are laid out as (group, head, ...), see :class:`headscape.intercept.layout.Layout`.
+    """
 
     path: str
     source: str
     kind: str
     query_from: int  # newest call the queries follow, -1 for none
     key_from: int
-    padded_keys: Tensor | None = None  # (batch, key) bool, where the model was told
-    value: Tensor | None = None  # (batch, head, key, width)
+    standing: Standing
+    frame: int = 0  # which run of the module's forward made it
+    padded_keys: Tensor | None = None  # (group, key) bool, where the model was told
+    value: Tensor | None = None  # (group, head, key, width)
     projection: Tensor | None = None  # (output, head * width)
     extra_keys: int = 0  # keys that no token stands behind (bias_k, zero attention)
+    pieces: bool = False  # a factor of a product of several matrices
 
 
 @dataclass
@@ -74,25 +79,28 @@ class Seen:
     origin: Origin
     shape: tuple[int, int, int, int]
     arrays: CallArrays
-    flow: npt.NDArray[np.float32]
     self_check: float = float("nan")
     nan_rows: int = 0
     half: bool = False  # computed in less than float32
     size: float = 1.0  # largest number in the output that the self-check compares
     value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
 
-    def spoil(self, rows: npt.NDArray[np.bool_]) -> None:
-        """Mark rows, (batch, query) bool, that came out as NaN in the model's own kernel."""
-        example, query = np.nonzero(rows)
-        for array in (self.arrays.weights, self.arrays.entropy, self.arrays.distance, self.arrays.largest):
-            array[example, :, query] = np.nan
-        self.nan_rows += self.shape[1] * len(query)
+    @property
+    def flow(self) -> npt.NDArray[np.float32]:
+        """Norms of what meets, (example, 4, row); filled while the pass goes on."""
+        return self.arrays.flow
 
     def project(self, projection: Tensor) -> None:
-        """Work out the value norms once the output projection is known."""
-        if self.value is not None:
-            self.arrays = replace(self.arrays, value_norms=value_norms(self.value, projection))
-            self.value = None
+        """Work out the value norms once the output projection, (output, head * width), is known."""
+        if self.value is None:
+            return
+        norms, standing = value_norms(self.value, projection), self.origin.standing
+        if norms.shape[1] != self.shape[1]:
+            norms = np.repeat(norms, self.shape[1] // norms.shape[1], axis=1)
+        self.arrays = replace(
+            self.arrays, value_norms=norms if standing.is_plain else standing.spread_keys(norms)
+        )
+        self.value = None
 
 
 class Recorder:
@@ -101,43 +109,50 @@ class Recorder:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.calls: list[Seen] = []
+        self._padded: dict[int, npt.NDArray[np.bool_]] = {}  # space -> (example, token)
         self._bytes = 0
         self._over = False
 
-    def record(
-        self, rows: Scores | Written, origin: Origin, watch: Callable[[int, Tensor], None] | None = None
-    ) -> Seen:
+    def record(self, rows: Scores | Written, origin: Origin, check: OutputCheck | None = None) -> Seen:
         """Work out one call's rows and keep what was asked for."""
-        device = rows.query.device if isinstance(rows, Scores) else rows.weights.device
-        shape = rows.shape
-        with aside(device):
+        standing, shape = origin.standing, rows.shape
+        with aside(rows.device):
             padded, padded_keys = self._padding(rows, origin)
             norms = None
             if self.options.values and origin.value is not None and origin.projection is not None:
                 norms = value_norms(origin.value, origin.projection)
             flow = np.full((shape[0], 4, shape[2]), np.nan, np.float32)
-            facts = Facts(padded, padded_keys, norms, flow)
-            arrays = gather_rows(blocks_of(rows, watch), shape, self._width(shape), facts)
-        seen = Seen(origin, shape, arrays, flow)
-        seen.nan_rows = int((np.isnan(arrays.weights).any(-1) & ~padded[:, None]).sum())
+            where = (None, None) if standing.is_plain and standing.rows == shape[3] else standing.positions()
+            arrays = gather(rows, self._keeping(shape), Facts(padded, padded_keys, norms, flow, *where))
+            if check is not None:
+                check.look(rows)
+        if not standing.is_plain:
+            arrays = standing.spread(arrays)
+            shape = (arrays.flow.shape[0], shape[1], arrays.flow.shape[2], standing.key_space.length)
+        seen = Seen(origin, shape, arrays)
+        broken = np.isnan(arrays.entropy) & (arrays.visible > 0)
+        if arrays.keys is None:
+            broken |= np.isnan(arrays.weights).any(-1)
+        seen.nan_rows = int((broken & ~arrays.padded[:, None]).sum())
+        if check is not None:
+            seen.self_check, seen.size = check.largest, check.size
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
         self.calls.append(seen)
         self._count(seen)
         return seen
 
-    def _width(self, shape: tuple[int, int, int, int]) -> int | None:
-        keep = self.options.keep
-        if keep == "all":
-            return None
-        if keep != "auto":
-            return min(int(keep), shape[3])
+    def _keeping(self, shape: tuple[int, int, int, int]) -> Keeping:
+        if self.options.keep != "auto":
+            return Keeping.of(self.options.keep)
         size = 4 * shape[0] * shape[1] * shape[2] * shape[3]
-        return TOP_K if self._over or self._bytes + size > DENSE_LIMIT_BYTES else None
+        cut = self._over or self._bytes + size > DENSE_LIMIT_BYTES
+        return Keeping.of(TOP_K if cut else "all")
 
     def _count(self, seen: Seen) -> None:
         self._bytes += seen.arrays.weights.nbytes
-        if self.options.keep == "auto" and seen.arrays.keys is not None and not self._over:
+        cut = seen.arrays.keys is not None and seen.origin.standing.is_plain
+        if self.options.keep == "auto" and cut and not self._over:
             self._over = True  # one trace, one form: what was kept whole before is cut too
             for earlier in self.calls:
                 earlier.arrays = keep_top(earlier.arrays, TOP_K)
@@ -145,30 +160,37 @@ class Recorder:
     def _padding(
         self, rows: Scores | Written, origin: Origin
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        batch, _, query, key = rows.shape
+        """Return which rows, (group, query), and which keys, (group, key), are padding."""
+        group, _, query, key = rows.shape
+        standing = origin.standing
         if origin.padded_keys is not None:
             known = origin.padded_keys.detach().cpu().numpy().astype(bool)
-            keys = np.zeros((batch, key), bool)
+            keys = np.zeros((group, key), bool)
             keys[:, : known.shape[1]] = known
         else:
             keys = hidden_keys(rows.mask, rows.shape)
+        if standing.order.shape[1] == 1 and not origin.extra_keys:
+            at = standing.spread_keys(keys)
+            self._padded.setdefault(standing.key_space.number, at)
         if origin.kind == "self" and query == key - origin.extra_keys:
             return keys[:, :query].copy(), keys
-        earlier = self.calls[origin.query_from].arrays.padded if origin.query_from >= 0 else None
-        if earlier is not None and earlier.shape == (batch, query):
-            return earlier.copy(), keys
-        return np.zeros((batch, query), bool), keys
+        told = self._padded.get(standing.query_space.number)
+        if told is None or len(told) != len(standing.order):
+            return np.zeros((group, query), bool), keys
+        at = np.maximum(standing.queries, 0)
+        found = np.stack([one[where] for one, where in zip(told, at, strict=True)]).reshape(group, query)
+        return found[np.argsort(standing.order.reshape(-1))], keys
 
 
 def hidden_keys(mask: Tensor | None, shape: tuple[int, int, int, int]) -> npt.NDArray[np.bool_]:
-    """Return which keys no query of any head may see, (batch, key) bool: padding, as far as a mask tells."""
-    batch, _, query, key = shape
+    """Return which keys no query of any head may see, (group, key) bool: padding, as far as a mask tells."""
+    group, _, query, key = shape
     if mask is None:
-        return np.zeros((batch, key), bool)
+        return np.zeros((group, key), bool)
     hidden = forbids(mask)
     while hidden.dim() < 4:
         hidden = hidden.unsqueeze(0)
     if hidden.shape[-2] not in (1, query):
-        return np.zeros((batch, key), bool)
-    found: npt.NDArray[np.bool_] = hidden.all(dim=2).all(dim=1).expand(batch, key).cpu().numpy()
+        return np.zeros((group, key), bool)
+    found: npt.NDArray[np.bool_] = hidden.all(dim=2).all(dim=1).expand(group, key).cpu().numpy()
     return found.copy()

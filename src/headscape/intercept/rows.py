@@ -1,35 +1,48 @@
-"""Attention rows worked out block by block from queries and keys, beside the model's own kernel.
+"""Attention rows from queries and keys, or from a matrix the model wrote, in plain torch.
 
 Nothing here draws random numbers, builds an autograd graph or touches the arguments; half-precision queries
 and keys are taken as they are and multiplied in float32.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from headscape.trace.measure import Block
-
-# Floats in one block of rows: 64 MB, small beside any model whose attention does not fit in it.
-_BLOCK_FLOATS = 16 * 1024 * 1024
 # An additive mask below this, on a weight that came out as exactly 0, forbids the key. Real masks use -inf,
 # the lowest float or -1e4; learned or ALiBi biases stay far above.
-_FORBIDS = -1000.0
-_CHECKED_ROWS = 64  # rows compared with the model's own output in each call
+MASKED = -1000.0
+_CHECKED_ROWS = 16  # rows compared with the model's own output in each call
+
+Rows: TypeAlias = slice | Tensor
+Rescore: TypeAlias = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
 class Scores:
     """What attention weights are worked out from.
 
-    ``query`` (batch, head, query, width), ``key`` (batch, head, key, width); ``mask`` broadcasts to
-    (batch, head, query, key): bool True = may attend, float = added. ``is_causal`` aligns the diagonals at
-    the first query and key, as ``scaled_dot_product_attention`` does.
+    Attributes
+    ----------
+    query : (batch, head, query, width) tensor
+    key : (batch, key_head, key, width) tensor
+        With fewer heads than ``query``, head h attends to key head ``h // (head // key_head)``.
+    mask : tensor, optional
+        Broadcasts to (batch, head, query, key): bool True = may attend, float = added.
+    is_causal : bool
+        Whether query i sees the keys up to ``first_query + i`` only.
+    scale : float, optional
+        What scores are multiplied with; by default ``1 / sqrt(width)``.
+    rescore : callable, optional
+        Takes scaled scores (batch, head, rows, key) and the first of their queries, and returns the scores
+        that the mask is applied to.
+    first_query : int
+        Place of query 0 among the keys. 0 is the alignment of ``scaled_dot_product_attention``.
     """
 
     query: Tensor
@@ -37,16 +50,32 @@ class Scores:
     mask: Tensor | None = None
     is_causal: bool = False
     scale: float | None = None
+    rescore: Rescore | None = None
+    first_query: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(batch, head, query, key)."""
         return (*self.query.shape[:3], self.key.shape[2])
 
+    @property
+    def factor(self) -> float:
+        """What scores are multiplied with."""
+        return 1 / math.sqrt(max(1, self.query.shape[-1])) if self.scale is None else self.scale
+
+    @property
+    def device(self) -> torch.device:
+        """Where the work is done."""
+        return self.query.device
+
 
 @dataclass(frozen=True)
 class Written:
-    """Weights the model itself wrote: (batch, head, query, key), with the additive or bool mask if known."""
+    """Weights the model itself wrote: (batch, head, query, key), with the additive or bool mask if known.
+
+    Any strides and any float dtype. A row may sum to anything (attention sinks, sigmoid attention): nothing
+    is normalised.
+    """
 
     weights: Tensor
     mask: Tensor | None = None
@@ -56,6 +85,11 @@ class Written:
         """(batch, head, query, key)."""
         batch, head, query, key = self.weights.shape
         return batch, head, query, key
+
+    @property
+    def device(self) -> torch.device:
+        """Where the work is done."""
+        return self.weights.device
 
 
 def aside(device: torch.device) -> AbstractContextManager[object]:
@@ -68,75 +102,104 @@ def aside(device: torch.device) -> AbstractContextManager[object]:
     return stack
 
 
-def blocks_of(
-    source: Scores | Written, watch: Callable[[int, Tensor], None] | None = None
-) -> Iterator[Block]:
-    """Yield blocks of rows as NumPy arrays.
+def sample_rows(source: Scores | Written, rows: Tensor) -> Tensor:
+    """Work out some rows in plain torch, whatever way the rest takes.
 
     Parameters
     ----------
     source : Scores or Written
         Where the weights come from.
-    watch : callable, optional
-        Gets (first query, weights on the device) of every block, before it is copied to the host.
+    rows : (n,) integer tensor
+        Which queries.
+
+    Returns
+    -------
+    (batch, head, n, key) tensor
+        float32 (float64 where queries are); rows that may see nothing are zero.
     """
-    batch, head, query, key = source.shape
-    rows = max(1, min(query, _BLOCK_FLOATS // max(1, batch * head * key)))
-    for start in range(0, query, rows):
-        end = min(query, start + rows)
-        weights, visible = _block(source, start, end)
-        if watch is not None:
-            watch(start, weights)
-        yield start, weights.float().cpu().numpy(), visible.to(torch.int32).cpu().numpy()
+    with aside(source.device):
+        return weights_of(source, rows.to(source.device))[0]
 
 
-def _block(source: Scores | Written, start: int, end: int) -> tuple[Tensor, Tensor]:
+def weights_of(source: Scores | Written, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return weights (batch, head, rows, keys) and visible keys (batch, head, rows) of some queries.
+
+    Where all the queries lie before a causal diagonal, the keys behind it are left out of the weights.
+    """
     if isinstance(source, Written):
-        weights = source.weights[:, :, start:end].detach().float()
-        mask = _rows_of_mask(source.mask, start, end)
+        weights = source.weights[:, :, rows].detach().float()
+        mask = _rows_of_mask(source.mask, rows)
     else:
-        weights, mask = _softmax_rows(source, start, end)
+        weights, mask = _softmax_rows(source, rows)
     if mask is None:
-        return weights, torch.full(weights.shape[:3], weights.shape[3], device=weights.device)
-    visible = (~_forbidden(mask, weights)).expand(weights.shape).sum(-1)
+        seen = torch.full(weights.shape[:3], weights.shape[3], dtype=torch.int32, device=weights.device)
+        return weights, seen
+    visible = (~_forbidden(mask, weights)).expand(weights.shape).sum(-1, dtype=torch.int32)
     if isinstance(source, Scores):
         # A row that may see nothing has no weights: torch's own kernels return zeros for it.
         weights = torch.where((visible == 0).unsqueeze(-1), torch.zeros_like(weights), weights)
     return weights, visible
 
 
-def _softmax_rows(source: Scores, start: int, end: int) -> tuple[Tensor, Tensor | None]:
-    wide = torch.float64 if source.query.dtype == torch.float64 else torch.float32
-    query, key = source.query[:, :, start:end].detach().to(wide), source.key.detach().to(wide)
-    scale = 1 / math.sqrt(query.shape[-1]) if source.scale is None else source.scale
-    scores = torch.matmul(query * scale, key.transpose(-2, -1))
-    mask = _rows_of_mask(source.mask, start, end)
+def _softmax_rows(source: Scores, rows: Rows) -> tuple[Tensor, Tensor | None]:
+    scores = scores_of(source, rows)
+    mask = _rows_of_mask(source.mask, rows)
+    if mask is not None and mask.dim() and mask.shape[-1] != 1:
+        mask = mask[..., : scores.shape[-1]]
     if source.is_causal:
-        later = torch.arange(start, end, device=query.device)[:, None] < torch.arange(
-            key.shape[2], device=query.device
-        )
-        causal = ~later
+        last = _numbers(source, rows) + source.first_query
+        later = last[:, None] < torch.arange(scores.shape[-1], device=source.device)
         if mask is None:
-            mask = causal
+            mask = ~later
         else:
-            mask = mask & causal if mask.dtype == torch.bool else mask.masked_fill(later, -math.inf)
+            mask = mask & ~later if mask.dtype == torch.bool else mask.masked_fill(later, -math.inf)
     if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, -math.inf)
     elif mask is not None:
-        scores = scores + mask.to(wide)
+        scores = scores + mask.to(scores.dtype)
     return torch.softmax(scores, dim=-1), mask
 
 
-def _rows_of_mask(mask: Tensor | None, start: int, end: int) -> Tensor | None:
+def scores_of(source: Scores, rows: Rows) -> Tensor:
+    """Return scaled (and changed) scores of some queries before any mask, (batch, head, rows, keys)."""
+    wide = torch.float64 if source.query.dtype == torch.float64 else torch.float32
+    query = source.query[:, :, rows].detach().to(wide) * source.factor
+    keys = keys_within_reach(source, rows.stop) if isinstance(rows, slice) else source.key.shape[2]
+    key = source.key[:, :, :keys].detach().to(wide)
+    batch, head, count, width = query.shape
+    # Grouped queries stand side by side along the query axis, so that no key is repeated.
+    folded = query.reshape(batch, key.shape[1], head // max(1, key.shape[1]) * count, width)
+    scores = torch.matmul(folded, key.transpose(-2, -1)).view(batch, head, count, keys)
+    if source.rescore is None:
+        return scores
+    if isinstance(rows, slice):
+        return source.rescore(scores, rows.start)
+    changed = [source.rescore(scores[:, :, i : i + 1], int(row)) for i, row in enumerate(rows)]
+    return torch.cat(changed, dim=2)
+
+
+def keys_within_reach(source: Scores, end: int) -> int:
+    """Return how many keys have to be looked at for the queries before ``end``."""
+    key = source.key.shape[2]
+    if not source.is_causal or source.rescore is not None:
+        return key
+    return min(key, max(1, source.first_query + end))
+
+
+def _numbers(source: Scores, rows: Rows) -> Tensor:
+    return torch.arange(rows.start, rows.stop, device=source.device) if isinstance(rows, slice) else rows
+
+
+def _rows_of_mask(mask: Tensor | None, rows: Rows) -> Tensor | None:
     if mask is None:
         return None
     mask = mask.detach()
-    return mask if mask.dim() < 2 or mask.shape[-2] == 1 else mask[..., start:end, :]
+    return mask if mask.dim() < 2 or mask.shape[-2] == 1 else mask[..., rows, :]
 
 
 def forbids(mask: Tensor) -> Tensor:
     """Return where an additive or bool (True = may attend) mask hides keys, bool of the mask's shape."""
-    return ~mask if mask.dtype == torch.bool else mask <= _FORBIDS
+    return ~mask if mask.dtype == torch.bool else mask <= MASKED
 
 
 def _forbidden(mask: Tensor, weights: Tensor) -> Tensor:
@@ -189,19 +252,22 @@ class OutputCheck:
         self.largest = 0.0
         self.size = 0.0  # largest number the model itself returned in the compared rows
 
-    def __call__(self, start: int, weights: Tensor) -> None:
-        """Take one block of weights, (batch, head, rows, key)."""
-        here = self._rows[(self._rows >= start) & (self._rows < start + weights.shape[2])]
-        if not len(here):
+    def look(self, source: Scores | Written) -> None:
+        """Work out the sampled rows and compare."""
+        if not len(self._rows):
             return
+        weights = sample_rows(source, self._rows)
         wide = weights.dtype
-        mixed = torch.matmul(weights[:, :, here - start], self._value.to(wide))
-        made = mixed.transpose(1, 2).flatten(2)
+        value = self._value.to(wide)
+        if value.shape[1] != weights.shape[1]:
+            value = value.repeat_interleave(weights.shape[1] // value.shape[1], dim=1)
+        made = torch.matmul(weights, value).transpose(1, 2).flatten(2)
         if self._projection is not None:
             bias = None if self._bias is None else self._bias.to(wide)
             made = torch.nn.functional.linear(made, self._projection.to(wide), bias)
-        gap = (made - self._output[:, here].to(wide)).abs()
+        shown = self._output[:, self._rows]
+        gap = (made - shown.to(wide)).abs()
         gap = gap[torch.isfinite(gap)]
         if gap.numel():
-            self.largest = max(self.largest, float(gap.max()))
-            self.size = max(self.size, float(self._output[:, here].abs().nan_to_num(0, 0, 0).max()))
+            self.largest = float(gap.max())
+            self.size = float(shown.abs().nan_to_num(0, 0, 0).max())

@@ -20,8 +20,6 @@ from headscape.intercept.recorder import Keep, Options
 from headscape.intercept.watcher import Watcher
 from headscape.trace.trace import Trace
 
-_NAMED_MODULES = 8  # how many modules a message names
-
 
 def watch(
     model: nn.Module, call: Callable[[], Any], options: Options, *, step: int | None = None
@@ -31,21 +29,23 @@ def watch(
     The result is the model's own, bit for bit. An exception of the model passes through unchanged. The trace
     is None where nothing could be recorded; a :class:`CaptureWarning` then says why.
     """
-    watcher = Watcher(Names(model), options)
+    fixed = [*model.parameters(), *model.buffers()]
+    watcher = Watcher(Names(model), options, fixed)
     with _uncompiled(model), keeping_fast_paths(), watcher:
         output = call()
     trace = None
-    if watcher.recorder.calls:
-        try:
-            trace = assemble(watcher, output, model=type(model).__name__, step=step)
-        except HeadscapeError:
-            raise
-        except Exception as error:  # the user's forward has run: keep it
-            if options.strict:
-                raise CaptureError(
-                    f"putting the trace together failed: {type(error).__name__}: {error}"
-                ) from error
-            watcher.problems.append(f"putting the trace together failed: {type(error).__name__}: {error}")
+    try:
+        trace = assemble(watcher, output, model=type(model).__name__, step=step)
+    except HeadscapeError:
+        raise
+    except Exception as error:  # the user's forward has run: keep it
+        if options.strict:
+            raise CaptureError(
+                f"putting the trace together failed: {type(error).__name__}: {error}"
+            ) from error
+        watcher.problems.append(f"putting the trace together failed: {type(error).__name__}: {error}")
+    if trace is not None and not trace.calls and not watcher.problems:
+        warnings.warn(trace.warnings[0], CaptureWarning, stacklevel=4)
     if watcher.problems:
         warnings.warn(
             f"headscape could not capture everything of {type(model).__name__}; the model's result is not "
@@ -54,22 +54,6 @@ def watch(
             stacklevel=4,
         )
     return output, trace
-
-
-def no_attention(model: nn.Module) -> NoAttentionError:
-    """Return the error for a model in which no attention was seen, naming the modules that were looked at."""
-    leaves = [
-        f"{name} ({type(module).__name__})" if name else type(module).__name__
-        for name, module in Names(model).all()
-        if not any(True for _ in module.children())
-    ]
-    more = f" and {len(leaves) - _NAMED_MODULES} more" if len(leaves) > _NAMED_MODULES else ""
-    return NoAttentionError(
-        f"no attention was seen in {type(model).__name__}. "
-        f"Looked at {', '.join(leaves[:_NAMED_MODULES])}{more}. "
-        "headscape sees torch.nn's attention modules and scaled_dot_product_attention wherever they are "
-        "called; wrap the module that holds them, and call that module."
-    )
 
 
 def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
@@ -113,11 +97,9 @@ class Run:
         Raises
         ------
         NoAttentionError
-            No forward pass with attention has run yet.
+            No forward pass has run yet.
         """
         if not self.traces:
-            if self._passes:
-                raise no_attention(self._model)
             raise NoAttentionError("no forward pass has run yet: call the model inside the `with` block.")
         return self.traces[-1]
 
@@ -151,8 +133,6 @@ class Run:
         if self._door is not None:
             close_door(self._door, self)
             self._door = None
-        if kind is None and self._passes and not self.traces:
-            raise no_attention(self._model)
 
 
 def capture(
@@ -195,8 +175,6 @@ def capture(
 
     Raises
     ------
-    NoAttentionError
-        At the end of the block: forward passes ran and no attention was seen in any.
     LabelError
         From the model's call: labels do not fit the tokens the model saw.
 

@@ -18,7 +18,7 @@ _LAYER_ARGUMENTS = (
     "ffn_bias_1", "ffn_weight_2", "ffn_bias_2", "mask", "mask_type",
 )  # fmt: skip
 _MHA_ARGUMENTS = (
-    "query", "key", "value", "embed_dim", "num_head", "qkv_weight", "qkv_bias", "proj_weight", "proj_bias",
+    "src", "key", "value", "embed_dim", "num_heads", "qkv_weight", "qkv_bias", "proj_weight", "proj_bias",
     "mask", "need_weights", "average_attn_weights", "mask_type",
 )  # fmt: skip
 _PADDING_ONLY = 1  # mask_type: 0 = (query, key), 1 = key padding (batch, key), 2 = both merged
@@ -30,6 +30,7 @@ class Scope:
 
     rows: Scores | Written | None = None
     value: Tensor | None = None
+    mixed: Tensor | None = None
     drops: bool = False
     _weights: Tensor | None = None
     _dropped: Tensor | None = None
@@ -47,6 +48,7 @@ class Scope:
 
     def _fused(self, result: Tensor, *args: Any, **kwargs: Any) -> None:
         self.rows, self.value, self.drops = sdpa_scores(*args, **kwargs)
+        self.mixed = _four_axes(result)
 
     def _softmax(self, result: Tensor, *args: Any, **kwargs: Any) -> None:
         self._weights = result
@@ -61,13 +63,13 @@ class Scope:
     def _product(self, result: Tensor, first: Tensor, second: Tensor, **kwargs: Any) -> None:
         if self._weights is not None and (first is self._weights or first is self._dropped):
             self.rows = Written(self._weights.detach(), self._mask)
-            self.value = second
+            self.value, self.mixed = second, result
 
 
-def unfold(scope: Scope, batch: int) -> tuple[Scores | Written, Tensor]:
-    """Return rows and values of a scope as (batch, head, ...): heads unfolded from the batch."""
-    rows, value = scope.rows, scope.value
-    if rows is None or value is None:
+def unfold(scope: Scope, batch: int) -> tuple[Scores | Written, Tensor, Tensor]:
+    """Return rows, values and what they gave, of a scope, as (batch, head, ...): heads out of the batch."""
+    rows, value, mixed = scope.rows, scope.value, scope.mixed
+    if rows is None or value is None or mixed is None:
         raise RuntimeError("torch.nn's attention ran without a softmax that headscape knows")
     if isinstance(rows, Written) and rows.weights.dim() == 3:
         mask = rows.mask
@@ -75,10 +77,11 @@ def unfold(scope: Scope, batch: int) -> tuple[Scores | Written, Tensor]:
             mask = mask.reshape(batch, -1, *mask.shape[1:])
         rows = Written(rows.weights.reshape(batch, -1, *rows.weights.shape[1:]), mask)
         value = value.reshape(batch, -1, *value.shape[1:])
-    return rows, value
+        mixed = mixed.reshape(batch, -1, *mixed.shape[1:])
+    return rows, value.detach(), mixed.detach()
 
 
-def sdpa_scores(
+def sdpa_options(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -86,27 +89,31 @@ def sdpa_scores(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     **options: Any,  # scale, enable_gqa: keyword-only in torch
-) -> tuple[Scores, Tensor, bool]:
-    """Return scores, values and whether weights were dropped, from the arguments of the function of torch."""
-    query, key, value = (_four_axes(t) for t in (query, key, value))
-    if options.get("enable_gqa") and key.shape[1] != query.shape[1]:
-        key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], dim=1) for t in (key, value))
-    if attn_mask is not None:
-        attn_mask = attn_mask.detach()
-        if attn_mask.dim() > 4:
-            attn_mask = attn_mask.flatten(0, -4)
-        elif attn_mask.dim() == 3:
-            attn_mask = attn_mask.unsqueeze(1) if query.shape[1] == 1 else attn_mask
-    scores = Scores(query.detach(), key.detach(), attn_mask, is_causal, options.get("scale"))
-    return scores, value.detach(), dropout_p > 0
+) -> dict[str, Any]:
+    """Return the arguments of ``scaled_dot_product_attention`` by name."""
+    return {
+        "query": query, "key": key, "value": value,
+        "attn_mask": None if attn_mask is None else attn_mask.detach(),
+        "dropout_p": dropout_p, "is_causal": is_causal, "scale": options.get("scale"),
+        "enable_gqa": bool(options.get("enable_gqa")),
+    }  # fmt: skip
+
+
+def sdpa_scores(*args: Any, **kwargs: Any) -> tuple[Scores, Tensor, bool]:
+    """Return scores, values and whether weights were dropped, of torch.nn's own call of the kernel."""
+    named = sdpa_options(*args, **kwargs)
+    query, key, value = (_four_axes(named[name]) for name in ("query", "key", "value"))
+    mask = named["attn_mask"]
+    if mask is not None and mask.dim() == 3:
+        mask = mask.unsqueeze(1) if query.shape[1] == 1 else mask
+    scores = Scores(query.detach(), key.detach(), mask, named["is_causal"], named["scale"])
+    return scores, value.detach(), named["dropout_p"] > 0
 
 
 def _four_axes(tensor: Tensor) -> Tensor:
     if tensor.dim() == 2:
         return tensor[None, None]
-    if tensor.dim() == 3:
-        return tensor.unsqueeze(1)
-    return tensor.flatten(0, -4) if tensor.dim() > 4 else tensor
+    return tensor.unsqueeze(1) if tensor.dim() == 3 else tensor
 
 
 def bound(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -132,61 +139,26 @@ class FusedLayer:
     named: dict[str, Any]
 
     @classmethod
-    def of_layer(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "FusedLayer":
-        """Read the arguments of a whole fused encoder layer."""
-        return cls(
-            {"mask": None, "mask_type": None} | dict(zip(_LAYER_ARGUMENTS, args, strict=False)) | kwargs
+    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_layer: bool) -> "FusedLayer":
+        """Read the arguments of a whole fused encoder layer, or of fused self-attention alone."""
+        names = _LAYER_ARGUMENTS if is_layer else _MHA_ARGUMENTS
+        found: dict[str, Any] = (
+            {"mask": None, "mask_type": None} | dict(zip(names, args, strict=False)) | kwargs
         )
-
-    @classmethod
-    def of_attention(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "FusedLayer":
-        """Read the arguments of fused self-attention alone."""
-        found = dict(zip(_MHA_ARGUMENTS, args, strict=False)) | kwargs
-        found["src"], found["num_heads"] = found["query"], found["num_head"]
-        return cls({"mask": None, "mask_type": None} | found)
-
-    def detached(self, name: str) -> Any:
-        """Return one argument, detached if it is a tensor."""
-        value = self.named[name]
-        return value.detach() if isinstance(value, Tensor) else value
+        renamed = {"query": "src", "num_head": "num_heads"}
+        return cls({renamed.get(name, name): value for name, value in found.items()})
 
     def mask_and_padding(self, batch: int, length: int) -> tuple[Tensor | None, Tensor | None]:
         """Return the mask as the kernel reads it (True = may attend), and the padded keys if it names them.
 
         The fused kernels turn an additive mask into bool: anything but 0 forbids.
         """
-        mask, kind = self.detached("mask"), self.named["mask_type"]
+        mask, kind = self.named["mask"], self.named["mask_type"]
         if mask is None:
             return None, None
-        forbidden = mask.to(torch.bool)
+        forbidden = mask.detach().to(torch.bool)
         if kind == _PADDING_ONLY:
             return ~forbidden.view(batch, 1, 1, length), forbidden.view(batch, length)
         while forbidden.dim() < 4:
             forbidden = forbidden.unsqueeze(0)
         return ~forbidden, None
-
-    def project(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return query, key and value, each (batch, head, token, width), of a (batch, token, model) state."""
-        heads = self.named["num_heads"]
-        packed = F.linear(state, self.detached("qkv_weight"), self.detached("qkv_bias"))
-        parts = packed.reshape(*packed.shape[:2], 3, heads, packed.shape[-1] // (3 * heads)).permute(
-            2, 0, 3, 1, 4
-        )
-        return parts[0], parts[1], parts[2]
-
-    def output(self, mixed: Tensor) -> Tensor:
-        """Return the output projection of (batch, head, token, width) mixed values."""
-        return F.linear(
-            mixed.transpose(1, 2).flatten(2), self.detached("proj_weight"), self.detached("proj_bias")
-        )
-
-    def norm(self, state: Tensor, number: int) -> Tensor:
-        """Return layer norm 1 or 2 of a state."""
-        weight, bias = self.detached(f"norm_weight_{number}"), self.detached(f"norm_bias_{number}")
-        return F.layer_norm(state, state.shape[-1:], weight, bias, self.named["eps"])
-
-    def feed_forward(self, state: Tensor) -> Tensor:
-        """Return the two linear maps with the activation between."""
-        act = F.gelu if self.named["use_gelu"] else F.relu
-        hidden = act(F.linear(state, self.detached("ffn_weight_1"), self.detached("ffn_bias_1")))
-        return F.linear(hidden, self.detached("ffn_weight_2"), self.detached("ffn_bias_2"))

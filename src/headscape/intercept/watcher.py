@@ -1,6 +1,5 @@
 """The function mode: sees every torch function of one pass, lets each run, and notes what it did."""
 
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,16 +11,24 @@ from torch.overrides import TorchFunctionMode
 
 from headscape.errors import CaptureError, LabelError
 from headscape.intercept.answer import Tape
-from headscape.intercept.lineage import Lineage, Mark, state_norms
+from headscape.intercept.calls import Arguments, Calls, Found
+from headscape.intercept.fused import Inside, Parts
+from headscape.intercept.grids import Grids
+from headscape.intercept.lineage import Lineage
 from headscape.intercept.names import Names
+from headscape.intercept.nested import Nested
+from headscape.intercept.ops import name_of
+from headscape.intercept.places import Places
 from headscape.intercept.plain import open_copy
-from headscape.intercept.recorder import Options, Origin, Recorder, Seen
-from headscape.intercept.rows import OutputCheck, Scores, aside
-from headscape.intercept.torch_nn import FusedLayer, Scope, bound, padded_of, sdpa_scores, unfold
+from headscape.intercept.recorder import Options
+from headscape.intercept.rows import Scores, Written, aside
+from headscape.intercept.shadows import tensors_in
+from headscape.intercept.torch_nn import FusedLayer, Scope, bound, padded_of, unfold
 
 _FUSED_LAYER = torch._transformer_encoder_layer_fwd
 _FUSED_ATTENTION = torch._native_multi_head_attention
-_TO_NESTED = getattr(torch, "_nested_tensor_from_mask", None)
+_FOLLOWING = "following the model's states"
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 class Watcher(TorchFunctionMode):
@@ -32,21 +39,25 @@ class Watcher(TorchFunctionMode):
     (or :class:`CaptureError` with ``strict=True``).
     """
 
-    def __init__(self, names: Names, options: Options) -> None:
+    def __init__(self, names: Names, options: Options, fixed: list[Tensor]) -> None:
         super().__init__()
         self.names = names
         self.options = options
-        self.recorder = Recorder(options)
-        self.lineage = Lineage()
+        self.places = Places(fixed)
+        self.lineage = Lineage(self.places)
+        self.grids = Grids(self.places, self.lineage.newest_call)
+        self.calls = Calls(names, options, self.places, self.lineage)
+        self.recorder = self.calls.recorder
+        self.nested = Nested(self.places)
         self.tape = Tape()
         self.problems: list[str] = []
+        self.is_blind = False  # under a transform of torch.func nothing can be kept
         self._scopes: list[Scope] = []
-        self._lengths: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # nested tensor -> padded length
         self._handlers: dict[Any, Callable[..., Any]] = {
             F.multi_head_attention_forward: self._multi_head,
             F.scaled_dot_product_attention: self._scaled_dot_product,
-            _FUSED_LAYER: self._fused_layer,
-            _FUSED_ATTENTION: self._fused_attention,
+            _FUSED_LAYER: self._fused,
+            _FUSED_ATTENTION: self._fused,
         }
 
     def __torch_function__(
@@ -59,14 +70,29 @@ class Watcher(TorchFunctionMode):
             if inner is not None:
                 self.attempt("looking inside torch.nn's attention", inner, result, *args, **kwargs)
             return result
+        if self.is_blind or self._blinds(args):
+            return func(*args, **kwargs)
         handler = self._handlers.get(func)
         if handler is not None:
             return handler(func, args, kwargs)
-        self.attempt("following the model's states", self.lineage.before, func, args)
+        name = name_of(func)
+        self.attempt(_FOLLOWING, self.lineage.before, name, args)
         result = func(*args, **kwargs)
         if isinstance(result, (Tensor, tuple, list)):
-            self.attempt("following the model's states", self._follow, func, args, kwargs, result)
+            self.attempt(_FOLLOWING, self.follow, name, func, args, kwargs, result)
         return result
+
+    def _blinds(self, args: tuple[Any, ...]) -> bool:
+        """Whether a transform of torch.func (vmap, grad) runs the model: its tensors cannot be kept."""
+        first = args[0] if args else None
+        if not isinstance(first, Tensor) or not _is_wrapped(first):
+            return False
+        self.is_blind = True
+        self.problems.append(
+            "the model ran under a transform of torch.func (vmap, grad, jvp): its tensors stand for several "
+            "runs at once and cannot be recorded. Capture a plain call of the model instead."
+        )
+        return True
 
     def attempt(self, doing: str, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run side work; a failure is noted, never passed on (unless strict, or labels do not fit)."""
@@ -77,32 +103,54 @@ class Watcher(TorchFunctionMode):
         except Exception as error:  # whatever goes wrong here must not reach the user's forward
             if self.options.strict:
                 raise CaptureError(f"{doing} failed: {type(error).__name__}: {error}") from error
-            where = self.names.running() or "the model itself"
+            where = self.names.running()[0] or "the model itself"
             note = f"{doing} failed in {where}: {type(error).__name__}: {error}"
             if note not in self.problems:
                 self.problems.append(note)
             return None
 
-    def _follow(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        state = self.lineage.state
-        projecting = func is F.linear and bool(args) and isinstance(args[0], Tensor)
-        before = self.lineage.mark(args[0]) if projecting else None
-        self.lineage.after(func, args, kwargs, result)
-        if (
-            before is not None
-            and before.role == "branch"
-            and self.recorder.calls[before.call].value is not None
-        ):
-            seen = self.recorder.calls[before.call]
-            with aside(args[0].device):
-                seen.project(args[1] if len(args) > 1 else kwargs["weight"])
-            self.lineage.put(result, replace(before, time=self.lineage.tick()))
-        if func is _TO_NESTED:
-            self._lengths[id(result)] = (weakref.ref(result), int(args[0].shape[1]))
-        if self.lineage.state is not state and self.lineage.state is not None:
+    def follow(
+        self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Note what one function did to states, scores and weights."""
+        began, state = self.lineage.tick(), self.lineage.state
+        with aside(torch.device("cpu")):
+            self.places.follow(name, func, args, kwargs, result)
+            meeting = self.grids.follow(name, func, args, kwargs, result)
+            self.lineage.after(name, func, args, kwargs, result)
+            self._project(name, args, kwargs, result)
+            self.nested.follow(name, args, result)
+        if meeting is not None:
+            mark = self.calls.record_meeting(meeting, result, began)
+            self.tape.restart(result, mark)
+        elif self.lineage.state is not state and self.lineage.state is not None:
             self.tape.restart(self.lineage.state, self.lineage.mark(self.lineage.state))
         else:
             self.tape.note(func, args, kwargs, result)
+
+    def _project(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """See the output projection of a call: the first learned map on what its heads gave."""
+        inputs = list(tensors_in((*args, *kwargs.values())))
+        place = 1 if name == "addmm" else 0
+        if name not in ("linear", "addmm", "matmul", "conv1d", "conv2d") or len(inputs) <= place + 1:
+            return
+        branch, weight = inputs[place], inputs[place + 1]
+        mark = self.lineage.mark(branch)
+        if mark is None or mark.role != "branch" or not self.places.is_fixed(weight):
+            return
+        self.lineage.put(result, replace(mark, time=self.lineage.tick()))
+        features, seen = self.lineage.features(branch), self.recorder.calls[mark.call]
+        if features is None or seen.value is None or features.numel() == 0:
+            return
+        axis = 1 if name.startswith("conv") else -1
+        if name.startswith("conv"):
+            weight = weight.flatten(1) if weight.shape[2:].numel() == 1 else weight.new_empty(0, 0)
+        elif name != "linear":
+            weight = weight.t() if weight.dim() == 2 else weight.new_empty(0, 0)
+        order = features.movedim(axis, -1).reshape(-1, features.shape[axis])[0].long()
+        whole = torch.equal(order.sort().values, torch.arange(len(order), device=order.device))
+        if weight.dim() == 2 and weight.shape[1] == len(order) and whole:
+            seen.project(weight[:, torch.argsort(order).to(weight.device)])
 
     # torch.nn.functional.multi_head_attention_forward
 
@@ -120,48 +168,40 @@ class Watcher(TorchFunctionMode):
                 result = function(*args, **kwargs)
         finally:
             self._scopes.pop()
-        self.attempt(
-            "recording torch.nn's attention",
-            self._record_multi_head,
-            bound(func, args, kwargs),
-            scope,
-            began,
-            result,
-        )
+        named = self.attempt("reading torch.nn's arguments", bound, func, args, kwargs)
+        if named is not None:
+            self.attempt(
+                "recording torch.nn's attention", self._record_multi_head, named, scope, began, result[0]
+            )
         return result
 
-    def _record_multi_head(self, named: dict[str, Any], scope: Scope, began: int, result: Any) -> None:
+    def _record_multi_head(self, named: dict[str, Any], scope: Scope, began: int, output: Tensor) -> None:
         query, key = named["query"], named["key"]
-        output = result[0].detach()
-        batched = query.dim() == 3
-        rows, value = unfold(scope, query.shape[1] if batched else 1)
-        check = None
-        if not scope.drops and self.options.values:
-            shown = output.transpose(0, 1) if batched else output.unsqueeze(0)
-            check = OutputCheck(value, shown, named["out_proj_weight"], named["out_proj_bias"])
-        origin = Origin(
-            path=self.names.running(),
-            source="sdpa" if isinstance(rows, Scores) else "written",
-            kind="self" if same_sequence(query, key, named["value"]) else "cross",
-            query_from=self.lineage.newest_call([query]),
-            key_from=self.lineage.newest_call([key]),
-            padded_keys=padded_of(named["key_padding_mask"]),
-            value=value,
-            projection=named["out_proj_weight"],
-            extra_keys=rows.shape[3] - (key.shape[0]),
-        )
-        seen = self.recorder.record(rows, origin, check)
-        if check is not None:
-            seen.self_check, seen.size = check.largest, check.size
-        self._begin(seen, began, result[0], "qb" if batched else "q")
+        is_batched = query.dim() == 3
+        rows, value, mixed = unfold(scope, query.shape[1] if is_batched else 1)
+        ends = [self._places_first(t, is_batched) for t in (query, key)]
+        found = Found(
+            "sdpa" if isinstance(rows, Scores) else "written", rows, value, None if scope.drops else mixed,
+            (ends[0], ends[1]), (self.lineage.newest_call([query]), self.lineage.newest_call([key])),
+            is_alike=same_sequence(query, key, named["value"]),
+            padded_keys=padded_of(named["key_padding_mask"]), projection=named["out_proj_weight"],
+            extra_keys=rows.shape[3] - key.shape[0],
+        )  # fmt: skip
+        seen, meet = self.calls.record(found, began)
+        made = seen.origin.standing
+        if ends[0] is None and made.row_codes is not None:
+            ends[0] = torch.as_tensor(made.row_codes, dtype=torch.int32, device=output.device)
+        if ends[0] is not None:
+            codes = ends[0].t() if is_batched else ends[0][0]
+            self.places.put(output, codes.unsqueeze(-1).expand(output.shape))
+        self.tape.restart(output, self.calls.begin(seen, meet, output, None, "branch"))
 
-    def _begin(self, seen: Seen, began: int, output: Tensor, axes: Any, role: Any = "branch") -> None:
-        seen.half = output.dtype in (torch.float16, torch.bfloat16)
-        call = len(self.recorder.calls) - 1
-        self.lineage.begin_call(call, began, seen.flow)
-        mark = Mark(call, role, self.lineage.tick(), axes)
-        self.lineage.put(output, mark)
-        self.tape.restart(output, mark)
+    def _places_first(self, state: Tensor, is_batched: bool) -> Tensor | None:
+        """Return (batch, token) places of a state whose first axis is the tokens."""
+        codes = None if self.places.is_fixed(state) else self.places.rows(state)
+        if codes is None:
+            return None
+        return codes.t() if is_batched else codes.unsqueeze(0)
 
     # torch.nn.functional.scaled_dot_product_attention, called by the model itself
 
@@ -169,132 +209,100 @@ class Watcher(TorchFunctionMode):
         began = self.lineage.tick()
         result = func(*args, **kwargs)
         self.attempt(
-            "recording scaled_dot_product_attention", self._record_fused_call, args, kwargs, began, result
+            "recording scaled_dot_product_attention", self._record_kernel, args, kwargs, began, result
         )
         return result
 
-    def _record_fused_call(
+    def _record_kernel(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], began: int, result: Tensor
     ) -> None:
-        rows, value, drops = sdpa_scores(*args, **kwargs)
-        names = ("query", "key")
-        query, key = (args[i] if len(args) > i else kwargs[name] for i, name in enumerate(names))
-        follows = [self.lineage.newest_call([t]) for t in (query, key)]
-        alike = follows[0] == follows[1] and rows.shape[2] == rows.shape[3]
-        origin = Origin(
-            self.names.running(), "sdpa", "self" if alike else "cross", follows[0], follows[1], value=value
-        )
-        check = None
-        if not drops and self.options.values:
-            heads = result.detach().reshape(*rows.shape[:3], -1)
-            check = OutputCheck(value, heads.transpose(1, 2).flatten(2))
-        seen = self.recorder.record(rows, origin, check)
-        if check is not None:
-            seen.self_check, seen.size = check.largest, check.size
-        self._begin(seen, began, result, "bq" if result.dim() > 2 else "q")
+        with aside(result.device):
+            arguments = Arguments.of(args, kwargs)
+            mark = self.calls.record_scores(arguments, result, began)
+        self.tape.restart(result, mark)
 
     # torch.nn's fused fast paths
 
-    def _fused_layer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        began = self.lineage.tick()
-        result = func(*args, **kwargs)
-        layer = FusedLayer.of_layer(args, kwargs)
-        self.attempt("recording a fused encoder layer", self._record_fused, layer, began, result, True)
+    def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        began, is_layer = self.lineage.tick(), func is _FUSED_LAYER
+        inside = Inside()
+        with inside:
+            result = func(*args, **kwargs)
+        layer = FusedLayer.of(args, kwargs, is_layer=is_layer)
+        output = result if is_layer else result[0]
+        self.attempt(
+            "recording a fused encoder layer",
+            self._record_fused,
+            layer,
+            inside.parts,
+            began,
+            output,
+            is_layer,
+        )
         return result
 
-    def _fused_attention(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        began = self.lineage.tick()
-        result = func(*args, **kwargs)
-        layer = FusedLayer.of_attention(args, kwargs)
-        self.attempt("recording fused attention", self._record_fused, layer, began, result[0], False)
-        return result
-
-    def _record_fused(self, layer: FusedLayer, began: int, result: Tensor, is_layer: bool) -> None:
+    def _record_fused(
+        self, layer: FusedLayer, parts: Parts, began: int, result: Tensor, is_layer: bool
+    ) -> None:
         src = layer.named["src"]
         with aside(src.device):
-            state, lengths = self._padded(src.detach())
-            batch, length = state.shape[:2]
-            given = layer.norm(state, 1) if is_layer and layer.named["norm_first"] else state
-            query, key, value = layer.project(given)
-            mask, padded = layer.mask_and_padding(batch, length)
+            codes, lengths, full = self.nested.places(src)
+            batch, heads = src.size(0), layer.named["num_heads"]
+            mask, padded = layer.mask_and_padding(batch, full) if lengths is None else (None, None)
             if lengths is not None:
-                padded = torch.arange(length, device=src.device)[None, :] >= lengths[:, None]
-                mask = ~padded.view(batch, 1, 1, length)
-        path = self.names.running()
-        attends = "self_attn" if is_layer else ""
-        follows = self.lineage.newest_call([src])
-        origin = Origin(
-            f"{path}.{attends}".strip("."),
-            "fused",
-            "self",
-            follows,
-            follows,
-            padded,
-            value,
-            layer.named["proj_weight"],
-        )
-        mixed = torch.zeros_like(query)
-
-        def mix(start: int, weights: Tensor) -> None:
-            mixed[:, :, start : start + weights.shape[2]] = torch.matmul(weights.to(value.dtype), value)
-
-        seen = self.recorder.record(Scores(query, key, mask), origin, mix)
-        with aside(src.device):
-            attention = layer.output(mixed)
-            made = finish_layer(layer, state, attention, seen) if is_layer else attention
-            seen.self_check = self._gap(made, result, seen)
-        self._begin(seen, began, result, "bq", "stream" if is_layer else "branch")
-        if result.is_nested:
-            self._lengths[id(result)] = (weakref.ref(result), length)
-
-    def _padded(self, src: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return (batch, token, model) and, for nested input, the real length of each example."""
-        if not src.is_nested:
-            return src, None
-        lengths = [part.shape[0] for part in src.unbind()]
-        known = next(
-            (
-                n
-                for ref, n in self._lengths.values()
-                if (t := ref()) is not None and t.data_ptr() == src.data_ptr()
-            ),
-            0,
-        )
-        full = max(known, *lengths)
-        shape = (len(lengths), full, src.size(2))
-        return torch.nested.to_padded_tensor(src, 0.0, shape), torch.tensor(lengths, device=src.device)
-
-    def _gap(self, made: Tensor, result: Tensor, seen: Seen) -> float:
-        shown = self._padded_like(result.detach(), made)
-        real = torch.from_numpy(~seen.arrays.padded)
-        gap = (made - shown).abs()[real]
-        broken = real & shown.isnan().any(-1).cpu() & ~made.isnan().any(-1).cpu()
-        if bool(broken.any()):
-            seen.spoil(broken.numpy())
-        gap = gap[torch.isfinite(gap)]
-        seen.size = float(shown[real].abs().nan_to_num(0, 0, 0).max()) if gap.numel() else 1.0
-        return float(gap.max()) if gap.numel() else float("nan")
-
-    @staticmethod
-    def _padded_like(result: Tensor, made: Tensor) -> Tensor:
-        return torch.nested.to_padded_tensor(result, 0.0, tuple(made.shape)) if result.is_nested else result
+                padded = torch.arange(full, device=src.device)[None, :] >= lengths[:, None]
+                mask = ~padded.view(batch, 1, 1, full)
+            rows, value, mixed = read_parts(
+                parts, mask, (batch, heads, layer.named["embed_dim"] // heads, full)
+            )
+            follows = self.lineage.newest_call([src])
+            found = Found(
+                "fused", rows, value, mixed, (codes, codes), (follows, follows), is_alike=True,
+                suffix="self_attn" if is_layer else "", padded_keys=padded,
+                projection=layer.named["proj_weight"],
+            )  # fmt: skip
+            seen, meet = self.calls.record(found, began)
+            if is_layer:
+                note_sums(parts, seen.flow, seen.arrays.padded)
+        if not result.is_nested:
+            self.places.put(result, None if codes is None else codes.unsqueeze(-1).expand(result.shape))
+        else:
+            self.nested.put(result, codes, full)
+        mark = self.calls.begin(seen, meet, result, None, "stream" if is_layer else "branch")
+        self.tape.restart(result, mark)
 
 
-def finish_layer(layer: FusedLayer, state: Tensor, attention: Tensor, seen: Seen) -> Tensor:
-    """Work out the rest of a fused encoder layer, noting the norms of what meets; return its output."""
-    norm_first = layer.named["norm_first"]
-    stream = state + attention if norm_first else layer.norm(state + attention, 1)
-    forward = layer.feed_forward(layer.norm(stream, 2) if norm_first else stream)
-    for row, part in enumerate((state, attention, stream, forward)):
-        seen.flow[:, row] = norms_of_real(part, seen)
-    return stream + forward if norm_first else layer.norm(stream + forward, 2)
+def read_parts(
+    parts: Parts, mask: Tensor | None, shape: tuple[int, int, int, int]
+) -> tuple[Scores | Written, Tensor, Tensor | None]:
+    """Return rows, values and what they gave, of what was seen inside a fused call.
+
+    ``shape`` is (batch, head, width, token): nested examples are padded to it.
+    """
+    batch, heads, width, full = shape
+    mixed = parts.mixed
+    if parts.weights is not None and parts.value is not None and mixed is not None:
+        missing = full - parts.weights.shape[2]
+        weights, value = parts.weights, parts.value
+        if missing:
+            weights = F.pad(weights, (0, missing, 0, missing))
+            value, mixed = (F.pad(t, (0, 0, 0, missing)) for t in (value, mixed))
+        return Written(weights, mask), value, mixed
+    if parts.kernel is None and not batch:
+        return Written(torch.zeros(0, heads, full, full)), torch.zeros(0, heads, full, width), None
+    if parts.kernel is None or mixed is None:
+        raise RuntimeError("torch's fused kernel ran without weights or a kernel that headscape knows")
+    query, key, value = parts.kernel[:3]
+    return Scores(query, key, mask, scale=parts.kernel_options.get("scale")), value, mixed
 
 
-def norms_of_real(part: Tensor, seen: Seen) -> Any:
-    """Return the norm of each token's state, (batch, query), NaN for padded tokens."""
-    norms = state_norms(part, "bq").copy()
-    norms[seen.arrays.padded] = float("nan")
-    return norms
+def note_sums(parts: Parts, flow: Any, padded: Any) -> None:
+    """Fill in the norms of the two sums of an encoder layer: attention + residual, feed-forward + stream."""
+    for (part, state), rows in zip(parts.sums[:2], ((1, 0), (3, 2)), strict=False):
+        for norms, row in ((part, rows[0]), (state, rows[1])):
+            length = min(norms.shape[1], flow.shape[2])
+            flow[:, row, :length] = norms.cpu().numpy()[:, :length]
+            flow[:, row][padded] = float("nan")
 
 
 def same_sequence(query: Tensor, key: Tensor, value: Tensor) -> bool:

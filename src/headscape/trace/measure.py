@@ -22,12 +22,24 @@ class Facts:
 
     ``padded`` (batch, query) and ``padded_keys`` (batch, key) say which positions are padding;
     ``value_norms`` (batch, head, key) or None; ``flow`` (batch, 4, query), see ``TokenFlow``.
+    ``query_positions`` (batch or 1, query) and ``key_positions`` (batch or 1, key) are the places that
+    distances are measured between; None counts from 0.
     """
 
     padded: Flags
     padded_keys: Flags
     value_norms: Floats | None
     flow: Floats
+    query_positions: Floats | None = None
+    key_positions: Floats | None = None
+
+    def places(self) -> tuple[Floats, Floats]:
+        """Return the positions of queries and keys, each (batch or 1, token)."""
+        found = []
+        for given, padded in ((self.query_positions, self.padded), (self.key_positions, self.padded_keys)):
+            places = np.arange(padded.shape[1])[None] if given is None else given
+            found.append(np.ascontiguousarray(places, np.float32))
+        return found[0], found[1]
 
 
 def gather_rows(
@@ -59,7 +71,7 @@ def gather_rows(
     visible = np.zeros(rows, np.int32)
     kept, entropy, distance, first, largest = (np.zeros(rows, np.float32) for _ in range(5))
     received = np.zeros((batch, head, key), np.float32)
-    positions = np.arange(key, dtype=np.float32)
+    query_places, key_places = facts.places()
     for start, rows_here, seen in blocks:
         here = np.s_[:, :, start : start + rows_here.shape[2]]
         drop = np.broadcast_to(facts.padded[:, None, start : start + rows_here.shape[2]], seen.shape)
@@ -73,9 +85,9 @@ def gather_rows(
             kept[here] = np.divide(weights[here].sum(-1), total, out=np.zeros_like(total), where=total > 0)
         visible[here] = np.where(drop, 0, seen)
         drop = visible[here] == 0  # padded, or hidden from every key
-        gaps = np.abs(np.arange(start, start + block.shape[2], dtype=np.float32)[:, None] - positions)
+        gaps = np.abs(query_places[:, start : start + block.shape[2], None] - key_places[:, None])
         entropy[here] = np.where(drop, np.nan, row_bits(block))
-        distance[here] = np.where(drop, np.nan, np.einsum("bhqk,qk->bhq", block, gaps))
+        distance[here] = np.where(drop, np.nan, np.einsum("bhqk,bqk->bhq", block, gaps))
         first[here] = np.where(drop, np.nan, block[..., 0])
         largest[here] = np.where(drop, np.nan, block.max(-1))
         received += np.nan_to_num(block).sum(2)
@@ -86,7 +98,11 @@ def gather_rows(
 
 
 def row_bits(weights: npt.NDArray[np.float32]) -> Floats:
-    """Entropy of each row in bits, for rows along the last axis (0 * log2(0) = 0)."""
+    """Entropy of each row in bits, for rows along the last axis (0 * log2(0) = 0).
+
+    ``|sum w log2 w|`` of the weights as they stand. Where a row does not sum to 1 (attention sinks, sigmoid
+    attention) nothing is normalised: what a sink takes adds no bits.
+    """
     safe = np.where(weights > 0, weights, np.float32(1))
     bits: Floats = np.abs((safe * np.log2(safe)).sum(-1))
     return np.where(np.isnan(weights).any(-1), np.float32(np.nan), bits).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headscape.errors import expect_index
+from headscape.errors import NoAttentionError, expect_index
 from headscape.trace.call import AttentionCall
 from headscape.trace.joins import verb
 from headscape.trace.outputs import Outputs
@@ -68,6 +68,12 @@ class Trace:
         of_keys = [c.padded_keys(example) for c in self.calls if c.key_side == index]
         return (of_queries or of_keys)[0]
 
+    def _seen(self) -> Trace:
+        """Return the trace itself; without a call there is nothing to draw, and the reason is the error."""
+        if not self.calls:
+            raise NoAttentionError(" ".join(self.warnings) or "this trace has no attention calls.")
+        return self
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the whole trace to one file, which :func:`headscape.load` reads without torch or pickle.
 
@@ -86,7 +92,7 @@ class Trace:
         Options: ``direction``, ``heads``, ``scale`` and ``layers``, as in
         :func:`headscape.graph.build.build_graph`.
         """
-        return verb("graph")(self, example, **options)
+        return verb("graph")(self._seen(), example, **options)
 
     def figure(self, example: int = 0, **options: Any) -> Any:
         """Return a 3D Matplotlib Figure of one example.
@@ -95,7 +101,7 @@ class Trace:
         "front", "layer"), ``theme``, ``figsize``, ``title`` and ``seed``, as in
         :func:`headscape.draw.figure.draw_figure`.
         """
-        return verb("figure")(self, example, **options)
+        return verb("figure")(self._seen(), example, **options)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Path:
         """Write one offline page that shows this trace, and return its path.
@@ -103,7 +109,7 @@ class Trace:
         Options: ``examples``, ``labels``, ``title`` and ``note``, as in
         :func:`headscape.view.page.write_page`.
         """
-        written: Path = verb("to_html")(self, path, **options)
+        written: Path = verb("to_html")(self._seen(), path, **options)
         return written
 
     def show(self, **options: Any) -> Any:
@@ -112,4 +118,4 @@ class Trace:
         Options: ``examples``, ``labels``, ``title``, ``note`` and ``path``, as in
         :func:`headscape.view.show.show`.
         """
-        return verb("show")(self, **options)
+        return verb("show")(self._seen(), **options)

@@ -1,0 +1,356 @@
+"""Which token of which example each element of a tensor stands for.
+
+Every element of a model's input is a place of its own. Places move with the tensors (see
+:mod:`headscape.intercept.shadows`); a linear map or a convolution that mixes places makes new tokens of
+them. So when attention runs it is known which token each row and column belongs to, however the model folded
+heads, windows or frames into other axes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headscape.intercept.ops import DROPS, NORMS, POOLS, PRODUCTS
+from headscape.intercept.shadows import Beside, is_constant, moved, moves, tensors_in
+
+_MOST_PLACES = 2**30  # place numbers are 32-bit; a pass that runs out goes on without
+
+
+@dataclass
+class Space:
+    """One set of tokens: the elements of an input, or what a layer made of them.
+
+    ``examples`` and ``tokens`` say for each place, in order, which example of the batch it belongs to and
+    which of its tokens it is; ``shape`` are the axes it was made with.
+    """
+
+    number: int
+    base: int
+    shape: tuple[int, ...]
+    examples: Tensor
+    may_turn: bool = False  # whether which axis is the batch is a guess
+    tokens: Tensor = field(init=False)
+    length: int = field(init=False)  # tokens of one example
+
+    def __post_init__(self) -> None:
+        self.tokens = count_within(self.examples)
+        some = self.tokens.numel()
+        self.length = int(self.tokens.max()) + 1 if some else int(np.prod(self.shape[1:]))
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns, where the tokens were made of a picture."""
+        if len(self.shape) != 3 or min(self.shape[1:]) < 2 or self.length != self.shape[1] * self.shape[2]:
+            return None
+        return self.shape[1], self.shape[2]
+
+    def turn(self) -> None:
+        """Take the second axis for the batch; without one, all places for one example."""
+        self.may_turn = False
+        if len(self.shape) == 1:
+            self.examples = torch.zeros_like(self.examples)
+        else:
+            self.examples = torch.arange(self.shape[1]).expand(self.shape).flatten()
+        self.__post_init__()
+
+
+def count_within(examples: Tensor) -> Tensor:
+    """Number the places of each example in order: [0, 0, 1, 0] gives [0, 1, 0, 2]."""
+    order = torch.argsort(examples, stable=True)
+    ordered = examples[order]
+    starts = torch.searchsorted(ordered, ordered)
+    counted = torch.empty_like(order)
+    counted[order] = torch.arange(len(order)) - starts
+    return counted
+
+
+class Places:
+    """Places of the tensors of one pass."""
+
+    def __init__(self, fixed: Sequence[Tensor] = ()) -> None:
+        self.spaces: list[Space] = []
+        self._next = 0
+        self._codes: Beside[Tensor | None] = Beside()
+        self._fixed: Beside[bool] = Beside()
+        self._merged: dict[int, tuple[Tensor, Tensor]] = {}
+        self._joined: dict[tuple[tuple[int, ...], int, int], Space] = {}
+        for tensor in fixed:
+            self._fixed.put(tensor, True)
+
+    def is_fixed(self, tensor: Any) -> bool:
+        """Whether a tensor follows from the model's parameters alone, not from its input."""
+        return isinstance(tensor, torch.nn.Parameter) or bool(self._fixed.get(tensor))
+
+    def of(self, tensor: Tensor) -> Tensor | None:
+        """Return the place number of each element, int32 of the tensor's shape, -1 unknown; or None."""
+        codes = self._codes.get(tensor)
+        if codes is None and id(tensor) not in self._codes._facts and not self.is_fixed(tensor):
+            codes = self._begin(tensor)
+            self._codes.put(tensor, codes)
+        return codes
+
+    def put(self, tensor: Tensor, codes: Tensor | None) -> None:
+        """Set the places of a tensor's elements."""
+        self._codes.put(tensor, codes)
+
+    def rows(self, tensor: Tensor) -> Tensor | None:
+        """Return one place for each row of a tensor: its shape without the last axis."""
+        codes = self.of(tensor)
+        if codes is None or tensor.dim() < 1 or tensor.shape[-1] == 0:
+            return None
+        return (codes if is_constant(codes, -1) else self._merge(codes))[..., 0]
+
+    # making places
+
+    def make(self, shape: Sequence[int], examples: Tensor | None = None, *, may_turn: bool = False) -> Space:
+        """Make a space of new tokens; ``examples`` broadcasts to ``shape``, default the first axis."""
+        size = tuple(int(n) for n in shape)
+        if examples is None:
+            examples = torch.arange(size[0]).view(-1, *[1] * (len(size) - 1))
+        rows = examples.cpu().long().expand(size).flatten()
+        space = Space(len(self.spaces), self._next, size, rows, may_turn)
+        self._next += len(rows)
+        if self._next >= _MOST_PLACES:
+            raise OverflowError("more places than a pass can number")
+        self.spaces.append(space)
+        return space
+
+    def joined(self, parts: tuple[int, ...], examples: np.ndarray, length: int) -> Space:
+        """Return the space of ``length`` tokens a group that several spaces, or a cache, make up together."""
+        key = (parts, len(examples), length)
+        if key not in self._joined:
+            self._joined[key] = self.make((len(examples), length), torch.from_numpy(examples)[:, None])
+        return self._joined[key]
+
+    def codes(self, space: Space, device: torch.device) -> Tensor:
+        """Return the numbers of a space's places, in its shape."""
+        count = space.examples.numel()
+        return torch.arange(
+            space.base, space.base + count, dtype=torch.int32, device=device
+        ).view(space.shape)  # fmt: skip
+
+    def look_up(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return space, example and token of each code as int64 CPU tensors; -1 where unknown."""
+        flat = codes.detach().cpu().long().contiguous()
+        bases = torch.tensor([s.base for s in self.spaces] or [0])
+        space = torch.where(flat >= 0, torch.searchsorted(bases, flat, right=True) - 1, -1)
+        example, token = torch.full_like(flat, -1), torch.full_like(flat, -1)
+        for number in np.unique(space.numpy()).tolist():
+            if number >= 0:
+                here, known = space == number, self.spaces[number]
+                example[here] = known.examples[flat[here] - known.base]
+                token[here] = known.tokens[flat[here] - known.base]
+        return space, example, token
+
+    def _begin(self, tensor: Tensor) -> Tensor | None:
+        """Number the elements of an input: each (batch, token) of three axes, else each element."""
+        if tensor.is_nested or tensor.dim() < 1 or tensor.dim() > 6 or not tensor.numel():
+            return None
+        if tensor.dtype == torch.bool or tensor.is_complex() or tensor.is_sparse:
+            return None
+        shape: tuple[int, ...] = (
+            tensor.shape[:-1] if tensor.dim() == 3 and tensor.is_floating_point() else tensor.shape
+        )
+        if tensor.dim() == 1:
+            shape = (1, *tensor.shape)
+        space = self.make(shape, may_turn=len(shape) == 2)
+        codes = self.codes(space, tensor.device)
+        if tensor.dim() == 1:
+            return codes[0]
+        return codes if codes.dim() == tensor.dim() else codes.unsqueeze(-1).expand(tensor.shape)
+
+    def _merge(self, codes: Tensor) -> Tensor:
+        """Make one new token of all places along the last axis; the same ones give the same tokens."""
+        known = self._merged.get(id(codes))
+        if known is not None:
+            return known[1]
+        leading = codes.shape[:-1] if codes.dim() > 1 else torch.Size([1])
+        _, example, _ = self.look_up(codes.reshape(*leading, -1).amax(-1))
+        space = self.make(
+            leading, example if bool((example >= 0).all()) else None, may_turn=len(leading) <= 2
+        )
+        fresh = self.codes(space, codes.device).unsqueeze(-1)
+        fresh = (fresh if codes.dim() > 1 else fresh[0]).expand(codes.shape)
+        self._merged[id(codes)] = (codes, fresh)
+        return fresh
+
+    # following functions
+
+    def follow(
+        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Lay places beside what a function returned."""
+        inputs = list(tensors_in((*args, *kwargs.values())))
+        results = [t for t in tensors_in((result,)) if not t.is_nested]
+        if any(t.is_nested for t in inputs) or not results:
+            return
+        if all(self.is_fixed(t) for t in inputs):
+            for tensor in results:
+                if self._codes.get(tensor) is None:
+                    self._fixed.put(tensor, True)
+            return
+        for tensor in results:
+            self._fixed.drop(tensor)
+        if moves(name):
+            found = moved(name, func, args, kwargs, result, self.of)
+            if name in ("cat", "concat", "hstack"):
+                found = [self._with_new_tokens(found[0], inputs, results[0])]
+        elif name in POOLS:
+            found = [self._pooled(inputs[0], r) for r in results]
+        elif name == "einsum":
+            found = [self._by_letters(args, r) for r in results]
+        elif name in PRODUCTS:
+            found = [self._of_product(name, inputs, r) for r in results]
+        else:
+            found = [self._carried(name, inputs, r) for r in results]
+        for tensor, codes in zip(results, found, strict=True):
+            self.put(tensor, codes)
+
+    def _with_new_tokens(self, codes: Tensor | None, parts: list[Tensor], result: Tensor) -> Tensor | None:
+        """Number all tokens anew where learned ones (a class token, prompts) were put beside the input's."""
+        learned = any(self.is_fixed(part) for part in parts)
+        unknown = [p for p in parts if not self.is_fixed(p) and self.of(p) is None]
+        if codes is None or not learned or unknown or result.dim() != 3 or not result.is_floating_point():
+            return codes
+        if not is_constant(codes, -1):
+            return codes
+        _, example, _ = self.look_up(codes[..., 0])
+        for axis, other in ((0, 1), (1, 0)):
+            owner = example.amax(other, keepdim=True)
+            if bool(((example == owner) | (example < 0)).all()):
+                space = self.make(result.shape[:-1], owner, may_turn=axis == 0 and codes.shape[0] == 1)
+                return self.codes(space, codes.device).unsqueeze(-1).expand(result.shape)
+        return codes
+
+    def _pooled(self, source: Tensor, result: Tensor) -> Tensor | None:
+        """Places after a convolution or pooling, (batch, channel, *where): the old ones if none was lost."""
+        if result.dim() < 3 or not result.is_floating_point():
+            return None
+        codes = self.of(source)
+        if codes is not None and codes.dim() == result.dim() and codes.shape[2:] == result.shape[2:]:
+            kept = codes if is_constant(codes, 1) else None
+            if kept is not None:
+                return kept[:, :1].expand(result.shape)
+        examples = None
+        if codes is not None and codes.shape[0] == result.shape[0]:
+            _, example, _ = self.look_up(codes.reshape(codes.shape[0], -1).amax(-1))
+            if bool((example >= 0).all()):
+                examples = example.view(-1, *[1] * (result.dim() - 2))
+        space = self.make((result.shape[0], *result.shape[2:]), examples)
+        return self.codes(space, result.device).unsqueeze(1).expand(result.shape)
+
+    def _by_letters(self, args: tuple[Any, ...], result: Tensor) -> Tensor | None:
+        letters = einsum_letters(args)
+        if letters is None:
+            return None
+        wanted = letters[-1]
+        for operand, own in zip(tensors_in(args[1:]), letters[:-1], strict=False):
+            codes = None if self.is_fixed(operand) else self.of(operand)
+            if codes is not None and operand.is_floating_point():
+                return lettered(codes, own, wanted, result.shape)
+        return None
+
+    def _of_product(self, name: str, inputs: list[Tensor], result: Tensor) -> Tensor | None:
+        """Places of a matrix product: of the left rows, or the right columns if the left is learned."""
+        left, right = factors(name, inputs)
+        if not self.is_fixed(left):
+            rows = self.rows(left)
+            if rows is None or not _spreads(rows.shape, result.shape[:-1]):
+                return None
+            return rows.unsqueeze(-1).expand(result.shape)
+        codes = None if self.is_fixed(right) or right.dim() < 2 else self.of(right)
+        if codes is None or not is_constant(codes, -2):
+            return None
+        columns = codes[..., :1, :]
+        return columns.expand(result.shape) if _spreads(columns.shape, result.shape) else None
+
+    def _carried(self, name: str, inputs: list[Tensor], result: Tensor) -> Tensor | None:
+        """Places of what works on each row, or each element, by itself."""
+        candidates = [t for t in inputs if not self.is_fixed(t) and not t.is_nested]
+        for tensor in sorted(candidates, key=lambda t: _fit(t, result)):
+            codes = self.of(tensor)
+            if codes is None:
+                continue
+            fit = _fit(tensor, result)
+            if fit <= _SAME:
+                return codes
+            if fit <= _SPREADS:
+                return codes.expand(result.shape)
+            last = result.dim() and tensor.dim() and tensor.shape[-1]
+            if last and _spreads(tensor.shape[:-1], result.shape[:-1]) and name not in NORMS | DROPS:
+                rows = codes if is_constant(codes, -1) else self._merge(codes)
+                return rows[..., :1].expand(result.shape)
+            if result.shape[:-1] == tensor.shape:  # a look-up in a table
+                return codes.unsqueeze(-1).expand(result.shape)
+            if last and result.shape == tensor.shape[:-1] and is_constant(codes, -1):
+                return codes[..., 0]
+        return None
+
+
+_SAME, _SPREADS, _OTHER = 1, 3, 5
+
+
+def _fit(tensor: Tensor, result: Tensor) -> int:
+    """How well a tensor's places tell those of a result: the less, the better."""
+    poorer = 0 if tensor.is_floating_point() else 1
+    if tensor.shape == result.shape:
+        return 0 + poorer
+    return (2 if _spreads(tensor.shape, result.shape) else 4) + poorer
+
+
+def _spreads(small: Sequence[int], large: Sequence[int]) -> bool:
+    """Whether a shape broadcasts to another."""
+    return len(small) <= len(large) and all(
+        a in (1, b) for a, b in zip(reversed(small), reversed(large), strict=False)
+    )
+
+
+def factors(name: str, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the two factors of a matrix product, left and right, from its tensors in order."""
+    if name in ("addmm", "baddbmm", "baddbmm_", "addbmm"):
+        return inputs[1], inputs[2]
+    return (inputs[1], inputs[0]) if name == "rmatmul" else (inputs[0], inputs[1])
+
+
+def einsum_letters(args: tuple[Any, ...]) -> list[list[str]] | None:
+    """Return the axis names of each operand of an einsum and of its result; None where not understood."""
+    if not args or not isinstance(args[0], str):
+        return None
+    operands = list(tensors_in(args[1:]))
+    left, arrow, right = args[0].replace(" ", "").partition("->")
+    parts = left.split(",")
+    if len(parts) != len(operands):
+        return None
+    most = max(t.dim() - len(p.replace("...", "")) for t, p in zip(operands, parts, strict=True))
+
+    def spell(part: str, axes: int) -> list[str]:
+        before, dots, after = part.partition("...")
+        return [*before, *[f".{most - axes + n}" for n in range(axes)], *after] if dots else list(part)
+
+    spelt = [spell(p, t.dim() - len(p.replace("...", ""))) for t, p in zip(operands, parts, strict=True)]
+    if not arrow:
+        every = "".join(p.replace("...", "") for p in parts)
+        right = ("..." if "..." in left else "") + "".join(
+            c for c in sorted(set(every)) if every.count(c) == 1
+        )
+    return [*spelt, spell(right, most if "..." in right else 0)]
+
+
+def lettered(shadow: Tensor, own: list[str], wanted: list[str], shape: Sequence[int]) -> Tensor | None:
+    """Lay out a shadow with axes ``own`` as ``wanted``: lost axes are read at 0, new ones say the same."""
+    if len(set(own)) != len(own) or len(set(wanted)) != len(wanted):
+        return None
+    kept = [letter for letter in own if letter in wanted]
+    for axis in reversed(range(len(own))):
+        if own[axis] not in wanted:
+            shadow = shadow.select(axis, 0)
+    order = [kept.index(letter) for letter in wanted if letter in kept]
+    shadow = shadow.permute(order)
+    for axis, letter in enumerate(wanted):
+        if letter not in kept:
+            shadow = shadow.unsqueeze(axis)
+    return shadow.expand(tuple(shape)) if _spreads(shadow.shape, shape) else None
