@@ -180,7 +180,7 @@ def _info(call: AttentionCall, read: CallRows) -> CallInfo:
         plane=call.plane,
         heads=tuple(heads.tolist()),
         has_values=call.has_values,
-        k=call.k,
+        k=None if call.is_whole else call.k,
         uniform=tuple(np.setdiff1d(heads, speaks).tolist()),
         nan_rows=int(read.nan.sum()),
     )

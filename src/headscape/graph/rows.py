@@ -115,8 +115,10 @@ def _read_top(call: AttentionCall, example: int, heads: Longs) -> tuple[Entries,
     key = keys[head, query, place]
     entries = _entries(heads[head], query, key, weights[head, query, place], contribution)
     entries = entries.select(np.lexsort((entries.key, entries.query, entries.head)))
-    # Kept top-k rows came from whole rows, which sum to 1.
-    return entries, nan, np.where(nan, np.float32(0), np.float32(1))
+    kept = call.kept_mass(example)[heads]
+    there = np.where(nan, np.float32(0), weights.sum(axis=-1))
+    total = np.divide(there, kept, out=np.zeros_like(there), where=kept > 0)
+    return entries, nan, total
 
 
 def _entries(

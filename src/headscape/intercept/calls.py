@@ -12,7 +12,8 @@ from headscape.intercept.grids import Meeting
 from headscape.intercept.layout import Axes, Layout, find_layout
 from headscape.intercept.lineage import Lineage, Mark, Meet, Role
 from headscape.intercept.names import Names
-from headscape.intercept.places import Places, lettered
+from headscape.intercept.places import Places
+from headscape.intercept.products import lettered
 from headscape.intercept.recorder import Options, Origin, Recorder, Seen
 from headscape.intercept.rows import OutputCheck, Rescore, Scores, Written, aside
 from headscape.intercept.settle import Hints, Standing, settle
@@ -102,7 +103,9 @@ class Calls:
         """Record a kernel's call from its queries, keys and values."""
         given = arguments
         axes = given.axes()
-        rows = None if self.places.is_fixed(given.query) else self.places.rows(given.query)
+        rows = None if self.places.is_fixed(given.states) else self.places.rows(given.states)
+        if rows is not None and given.groups > 1:
+            rows = rows.reshape(given.query.shape[:-1])
         keys = self._keys_of(given, axes)
         layout = find_layout(axes, rows, keys, self._batch)
         ahead = given.ahead
@@ -119,7 +122,7 @@ class Calls:
         value = layout.keys_of(given.value, (*given.key_ahead, "n", "e"), shared_heads=True).detach()
         shown = result.reshape(*given.query.shape[:-1], result.shape[-1])
         mixed = None if given.drops else layout.queries_of(shown, (*ahead, "m", "e")).detach()
-        follows = self.lineage.newest_call([given.query]), self.lineage.newest_call([given.key])
+        follows = self.lineage.newest_call([given.states]), self.lineage.newest_call([given.key])
         found = Found(
             source, scores, value, mixed, _grouped(layout, axes, rows, keys), follows,
             is_alike=follows[0] == follows[1] and given.query.shape[-2] <= given.key.shape[-2],
@@ -185,9 +188,11 @@ class Shown:
 class Arguments:
     """Arguments of a kernel: (..., query, width), (..., key, width), (..., key, width).
 
-    With grouped queries, ``query`` is (..., key head, group, query, width).
+    ``states`` are the queries as they came; with grouped queries, ``query`` is (..., key head, group, query,
+    width).
     """
 
+    states: Tensor
     query: Tensor
     key: Tensor
     value: Tensor
@@ -203,13 +208,14 @@ class Arguments:
         """Read the arguments of ``scaled_dot_product_attention``."""
         named = sdpa_options(*args, **kwargs)
         query, key, value, mask = named["query"], named["key"], named["value"], named["attn_mask"]
+        states = query
         groups = query.shape[-3] // key.shape[-3] if named["enable_gqa"] and query.dim() > 2 else 1
         if groups > 1:
             if mask is not None and mask.dim() > 2:
                 mask = mask.unflatten(-3, (-1, groups) if mask.shape[-3] > 1 else (1, 1))
             query = query.unflatten(-3, (-1, groups))
         drops = named["dropout_p"] > 0
-        return cls(query, key, value, mask, named["is_causal"], named["scale"], drops, groups)
+        return cls(states, query, key, value, mask, named["is_causal"], named["scale"], drops, groups)
 
     @property
     def ahead(self) -> tuple[str, ...]:

@@ -15,11 +15,21 @@ from torch import Tensor
 
 from headscape.intercept.layout import Axes
 from headscape.intercept.ops import BENDS, DROPS, MIXES, PRODUCTS
-from headscape.intercept.places import Places, einsum_letters, factors, lettered
+from headscape.intercept.places import Places
+from headscape.intercept.products import (
+    Names,
+    adds_up,
+    factors_of,
+    keys_of,
+    lettered,
+    may_be_query,
+    outer_axes,
+    product_axes,
+    spreads,
+    summed_axes,
+)
 from headscape.intercept.rows import MASKED, forbids
 from headscape.intercept.shadows import Beside, is_constant, moved, moves, tensors_in
-
-_SUM_TOLERANCE = 1e-2  # how far a row may be from 1 where only a softmax would make it one (bfloat16)
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,8 @@ class Grid:
 
     ``rows`` and ``keys`` are places of the two factors' tokens, ``hidden`` is True where a mask forbids.
     ``bent`` tells weights from scores; ``whole`` are the weights before dropout; ``is_half``: one factor was
-    learned, not made from the input; ``pieces`` tells a product of several grids.
+    learned, not made from the input; ``is_added``: queries and keys were added, not multiplied; ``pieces``
+    tells a product of several grids; ``source`` is the grid that the largest scores were taken from.
     """
 
     rows: Tensor | None
@@ -37,7 +48,9 @@ class Grid:
     bent: bool = False
     whole: Tensor | None = None
     is_half: bool = False
+    is_added: bool = False
     pieces: bool = False
+    source: "Grid | None" = None
     query_from: int = -1
     key_from: int = -1
 
@@ -68,6 +81,7 @@ class Grids:
         self._places = places
         self._newest = newest_call
         self._grids: Beside[Grid] = Beside()
+        self._outer: Beside[tuple[Tensor, Tensor, Names, Names]] = Beside()  # products waiting for their sum
         self.straight = 0  # products of scores with values without a bend between
 
     def of(self, tensor: Any) -> Grid | None:
@@ -85,8 +99,18 @@ class Grids:
             if not any(tensor is t for t in there):
                 self._grids.drop(tensor)
         if name in PRODUCTS and len(inputs) >= 2 and results:
-            return self._product(name, args, inputs, results[0])
+            names = product_axes(name, args, inputs, results[0])
+            return None if names is None else self._product(name, factors_of(name, inputs), names, results[0])
+        if name == "sum" and results and (outer := self._outer.get(inputs[0])) is not None:
+            summed = summed_axes(args, kwargs, inputs[0].dim())
+            made = [f"r{n}" for n in range(inputs[0].dim()) if summed is not None and n not in summed]
+            return self._product(name, outer[:2], (*outer[2:], made), results[0]) if made else None
+        if name in ("mul", "add", "sub") and len(inputs) == 2 and results:
+            self._note_outer(name, inputs, results[0])
         if not there or not results:
+            return None
+        if name in ("topk", "sort", "scatter", "scatter_"):
+            self._pick(name, args, kwargs, inputs, results)
             return None
         if moves(name):
             self._move(name, func, args, kwargs, result, results)
@@ -124,6 +148,32 @@ class Grids:
             known: Any = {field: column[place] for field, column in columns.items()}
             self._grids.put(tensor, replace(first, **known))
 
+    def _rank(self, tensor: Tensor) -> tuple[bool, int, int]:
+        """Which of several grids tells more of their sum."""
+        grid = self.of(tensor)
+        poor = grid is None or grid.is_half or grid.is_added
+        return not poor, tensor.dim(), tensor.numel()
+
+    def _pick(self, name: str, args: Any, kwargs: Any, inputs: list[Tensor], results: list[Tensor]) -> None:
+        """Follow the largest scores taken out of a grid, and put back as weights."""
+        if name in ("topk", "sort"):
+            grid, axis = self.of(inputs[0]), kwargs.get("dim", -1)
+            axis = args[{"topk": 2, "sort": 1}[name]] if len(args) > {"topk": 2, "sort": 1}[name] else axis
+            if grid is None or len(results) != 2:
+                return
+            rows, keys, hidden = (
+                None if shadow is None else shadow.gather(axis, results[1])
+                for shadow in (grid.rows, grid.keys, grid.hidden)
+            )
+            source = replace(grid, source=None)
+            self._grids.put(results[0], Grid(rows, keys, hidden, grid.bent, source=source))
+            return
+        source_of = next((g for t in inputs if (g := self.of(t)) is not None and g.source is not None), None)
+        if source_of is not None and source_of.source is not None:
+            full = source_of.source
+            if full.rows is None or full.rows.shape == results[0].shape:
+                self._grids.put(results[0], replace(full, bent=full.bent or source_of.bent))
+
     @staticmethod
     def _fill_rows(rows: Tensor) -> Tensor:
         """Give a column put beside the others (a sink) its row's place."""
@@ -135,9 +185,9 @@ class Grids:
         if not tensor.is_floating_point():
             self._grids.drop(tensor)
             return
-        source = max(there, key=lambda t: (t.dim(), t.numel(), not self.of(t).is_half))  # type: ignore[union-attr]
+        source = max(there, key=self._rank)
         grid = self.of(source)
-        if grid is None or not _spreads(source.shape, tensor.shape):
+        if grid is None or not spreads(source.shape, tensor.shape):
             self._grids.drop(tensor)
             return
         if name in DROPS:
@@ -151,7 +201,12 @@ class Grids:
         grid = replace(grid, bent=grid.bent or name in BENDS, rows=rows, keys=keys, hidden=hidden)
         for other in there:
             if other is not source and (more := self.of(other)) is not None:
-                grid = replace(grid, bent=grid.bent or more.bent, is_half=grid.is_half and more.is_half)
+                grid = replace(
+                    grid,
+                    bent=grid.bent or more.bent,
+                    is_half=grid.is_half and more.is_half,
+                    is_added=grid.is_added and more.is_added,
+                )
         self._grids.put(tensor, grid)
 
     def _hidden(
@@ -172,7 +227,7 @@ class Grids:
         """Which keys this function forbids: a large negative number added, filled in, or chosen instead."""
         if name in ("add", "add_", "sub", "sub_"):
             mask = next((t for t in args[:2] if isinstance(t, Tensor) and self.of(t) is None), None)
-            if mask is not None and mask.is_floating_point() and _spreads(mask.shape, result.shape):
+            if mask is not None and mask.is_floating_point() and spreads(mask.shape, result.shape):
                 return forbids(mask if name[0] == "a" else -mask)
         elif name in ("masked_fill", "masked_fill_"):
             grid, value = self.of(source), kwargs.get("value", args[2] if len(args) > 2 else 0)
@@ -204,32 +259,51 @@ class Grids:
     # products
 
     def _product(
-        self, name: str, args: tuple[Any, ...], inputs: list[Tensor], result: Tensor
+        self, name: str, pair: tuple[Tensor, Tensor], names: tuple[Names, Names, Names], result: Tensor
     ) -> Meeting | None:
-        names = product_axes(name, args, inputs, result)
-        if names is None:
-            return None
-        (left, right), (own_left, own_right, made) = factors_of(name, inputs), names
+        (left, right), (own_left, own_right, made) = pair, names
         grids = self.of(left), self.of(right)
         for tensor, own, other, own_other in (
             (left, own_left, right, own_right), (right, own_right, left, own_left)
         ):  # fmt: skip
-            grid = self.of(tensor)
+            grid, both = self.of(tensor), self.of(other)
             if grid is None:
                 continue
             if self._places.is_fixed(other):
                 if self._mix(grid, own, made, result):
                     return None
-                continue
-            both = self.of(other)
-            if both is not None and grid.bent and both.bent:
-                self._grids.put(result, Grid(None, None, bent=True, pieces=True))
-                return None
-            if both is None and (meeting := self._meet(grid, tensor, own, other, own_other, made)):
+            elif both is not None and both.bent and not both.is_half:
+                if grid.bent and not grid.is_half:
+                    self._chain((grid, both), (own, own_other, made), result)
+                    return None
+            elif meeting := self._meet(grid, tensor, own, other, own_other, made):
                 return meeting
         if not any(g is not None and g.bent and not g.is_half for g in grids):
-            self._begin(name, (left, right), (own_left, own_right, made), result)
+            self._begin(name, pair, names, result)
         return None
+
+    def _chain(self, pair: tuple[Grid, Grid], names: tuple[Names, Names, Names], result: Tensor) -> None:
+        """Note a product of two matrices of weights: rows of the one, keys of the other."""
+        rows, keys = (
+            None if shadow is None else lettered(shadow, own, names[2], result.shape)
+            for shadow, own in ((pair[0].rows, names[0]), (pair[1].keys, names[1]))
+        )
+        chained = Grid(rows, keys, bent=True, pieces=True)
+        self._grids.put(result, replace(chained, query_from=pair[0].query_from, key_from=pair[1].key_from))
+
+    def _note_outer(self, name: str, inputs: list[Tensor], result: Tensor) -> None:
+        """See two states spread against each other: scores, if they are summed (mul), or bent (add)."""
+        left, right = inputs
+        if any(self._places.is_fixed(t) or not t.is_floating_point() for t in inputs) or result.dim() < 3:
+            return
+        names = outer_axes(left, right, result)
+        if names is None:
+            return
+        if name == "mul":
+            self._outer.put(result, (left, right, *names))
+        elif self.of(left) is None and self.of(right) is None:
+            every = [f"r{n}" for n in range(result.dim())]
+            self._begin(name, (left, right), (*names, every), result)
 
     def _begin(
         self, name: str, pair: tuple[Tensor, Tensor], names: tuple[Sequence[str], ...], result: Tensor
@@ -238,7 +312,7 @@ class Grids:
         fixed = [self._places.is_fixed(t) for t in pair]
         if all(fixed) or not result.is_floating_point() or result.dim() < 2:
             return
-        if any(fixed) and not _may_be_query(name, pair, fixed):
+        if any(fixed) and not may_be_query(name, pair, fixed):
             return
         summed = [a for a in names[0] if a in names[1] and a not in names[2]]
         ends: list[Tensor | None] = []
@@ -248,9 +322,11 @@ class Grids:
                 return  # sums over tokens: no grid of scores
             ends.append(None if codes is None else lettered(codes, list(own), list(names[2]), result.shape))
         calls = [self._newest([t]) for t in pair]
-        self._grids.put(
-            result, Grid(ends[0], ends[1], is_half=any(fixed), query_from=calls[0], key_from=calls[1])
-        )
+        if name in ("add", "sub") and any(end is None for end in ends):
+            return
+        added = name in ("add", "sub")
+        grid = Grid(ends[0], ends[1], is_half=any(fixed), is_added=added)
+        self._grids.put(result, replace(grid, query_from=calls[0], key_from=calls[1]))
 
     def _mix(self, grid: Grid, own: Sequence[str], made: Sequence[str], result: Tensor) -> bool:
         """Carry a grid through a product with something learned, if only its heads are mixed."""
@@ -283,7 +359,7 @@ class Grids:
         elif None not in (rows, keys) and not along[1] and any(tensor.shape[n] > 1 for n in at):
             return None  # sums over something else than tokens
         whole = tensor if grid.whole is None else grid.whole
-        if grid.is_half and (keys is None or not _adds_up(whole, at)):
+        if (grid.is_half or grid.is_added) and (keys is None or not adds_up(whole, at)):
             return None
         if not grid.bent:
             self.straight += 1
@@ -298,67 +374,8 @@ class Grids:
         grid = replace(grid, query_from=calls[0], key_from=calls[1])
         ends = (
             None if rows is None else lettered(rows, list(own), others, [sizes[a] for a in others]),
-            None if keys is None else _keys_of(keys, axes),
+            None if keys is None else keys_of(keys, axes),
         )
         return Meeting(
             grid, axes, whole.detach(), grid.hidden, values, tuple(own_values), tuple(made), ends[0], ends[1]
         )
-
-
-def factors_of(name: str, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the two factors of a product."""
-    return (inputs[0], inputs[1]) if name == "einsum" else factors(name, inputs)
-
-
-def product_axes(
-    name: str, args: tuple[Any, ...], inputs: list[Tensor], result: Tensor
-) -> tuple[list[str], list[str], list[str]] | None:
-    """Name the axes of the two factors of a product and of its result; None where it has another form."""
-    if name == "einsum":
-        found = einsum_letters(args)
-        if found is None or len(found) != 3:
-            return None
-        if any(len(set(part)) != len(part) for part in found):
-            return None
-        return found[0], found[1], found[2]
-    left, right = factors(name, inputs)
-    if name == "linear":
-        ahead = [f"a{n}" for n in range(left.dim() - 1)]
-        return ([*ahead, "c"], ["n", "c"], [*ahead, "n"]) if right.dim() == 2 else None
-    if name == "addbmm" or left.dim() < 2 or right.dim() < 1:
-        return None
-    if right.dim() == 1 or name == "mv":
-        ahead = [f"a{n}" for n in range(left.dim() - 1)]
-        return [*ahead, "c"], ["c"], ahead
-    if name == "inner":
-        return None
-    most = max(left.dim(), right.dim()) - 2
-    before_left = [f"a{n}" for n in range(most - left.dim() + 2, most)]
-    before_right = [f"a{n}" for n in range(most - right.dim() + 2, most)]
-    return [*before_left, "m", "c"], [*before_right, "c", "n"], [*[f"a{n}" for n in range(most)], "m", "n"]
-
-
-def _keys_of(keys: Tensor, axes: Axes) -> Tensor | None:
-    wanted = [a for a in axes.others if a in axes.shared] + list(axes.keys)
-    return lettered(keys, list(axes.weights), wanted, [axes.sizes[a] for a in wanted])
-
-
-def _may_be_query(name: str, pair: tuple[Tensor, Tensor], fixed: list[bool]) -> bool:
-    """Whether the learned factor of a product can be learned queries rather than a linear map."""
-    if name == "linear":
-        return False
-    if fixed[0] or name == "einsum":
-        return True
-    return pair[1].dim() == 1 or pair[1].shape[-1] == 1
-
-
-def _adds_up(weights: Tensor, at: list[int]) -> bool:
-    """Whether the weights add up to 1 along the summed axes, as only a softmax makes them."""
-    total = weights.detach().float().sum(at)
-    return bool(((total - 1).abs() < _SUM_TOLERANCE).all())
-
-
-def _spreads(small: Sequence[int], large: Sequence[int]) -> bool:
-    return len(small) <= len(large) and all(
-        a in (1, b) for a, b in zip(reversed(small), reversed(large), strict=False)
-    )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from headscape.intercept.ops import DROPS, NORMS, POOLS, PRODUCTS
+from headscape.intercept.products import einsum_letters, factors, lettered, spreads
 from headscape.intercept.shadows import Beside, is_constant, moved, moves, tensors_in
 
 _MOST_PLACES = 2**30  # place numbers are 32-bit; a pass that runs out goes on without
@@ -259,14 +260,14 @@ class Places:
         left, right = factors(name, inputs)
         if not self.is_fixed(left):
             rows = self.rows(left)
-            if rows is None or not _spreads(rows.shape, result.shape[:-1]):
+            if rows is None or not spreads(rows.shape, result.shape[:-1]):
                 return None
             return rows.unsqueeze(-1).expand(result.shape)
         codes = None if self.is_fixed(right) or right.dim() < 2 else self.of(right)
         if codes is None or not is_constant(codes, -2):
             return None
         columns = codes[..., :1, :]
-        return columns.expand(result.shape) if _spreads(columns.shape, result.shape) else None
+        return columns.expand(result.shape) if spreads(columns.shape, result.shape) else None
 
     def _carried(self, name: str, inputs: list[Tensor], result: Tensor) -> Tensor | None:
         """Places of what works on each row, or each element, by itself."""
@@ -281,7 +282,7 @@ class Places:
             if fit <= _SPREADS:
                 return codes.expand(result.shape)
             last = result.dim() and tensor.dim() and tensor.shape[-1]
-            if last and _spreads(tensor.shape[:-1], result.shape[:-1]) and name not in NORMS | DROPS:
+            if last and spreads(tensor.shape[:-1], result.shape[:-1]) and name not in NORMS | DROPS:
                 rows = codes if is_constant(codes, -1) else self._merge(codes)
                 return rows[..., :1].expand(result.shape)
             if result.shape[:-1] == tensor.shape:  # a look-up in a table
@@ -299,58 +300,4 @@ def _fit(tensor: Tensor, result: Tensor) -> int:
     poorer = 0 if tensor.is_floating_point() else 1
     if tensor.shape == result.shape:
         return 0 + poorer
-    return (2 if _spreads(tensor.shape, result.shape) else 4) + poorer
-
-
-def _spreads(small: Sequence[int], large: Sequence[int]) -> bool:
-    """Whether a shape broadcasts to another."""
-    return len(small) <= len(large) and all(
-        a in (1, b) for a, b in zip(reversed(small), reversed(large), strict=False)
-    )
-
-
-def factors(name: str, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the two factors of a matrix product, left and right, from its tensors in order."""
-    if name in ("addmm", "baddbmm", "baddbmm_", "addbmm"):
-        return inputs[1], inputs[2]
-    return (inputs[1], inputs[0]) if name == "rmatmul" else (inputs[0], inputs[1])
-
-
-def einsum_letters(args: tuple[Any, ...]) -> list[list[str]] | None:
-    """Return the axis names of each operand of an einsum and of its result; None where not understood."""
-    if not args or not isinstance(args[0], str):
-        return None
-    operands = list(tensors_in(args[1:]))
-    left, arrow, right = args[0].replace(" ", "").partition("->")
-    parts = left.split(",")
-    if len(parts) != len(operands):
-        return None
-    most = max(t.dim() - len(p.replace("...", "")) for t, p in zip(operands, parts, strict=True))
-
-    def spell(part: str, axes: int) -> list[str]:
-        before, dots, after = part.partition("...")
-        return [*before, *[f".{most - axes + n}" for n in range(axes)], *after] if dots else list(part)
-
-    spelt = [spell(p, t.dim() - len(p.replace("...", ""))) for t, p in zip(operands, parts, strict=True)]
-    if not arrow:
-        every = "".join(p.replace("...", "") for p in parts)
-        right = ("..." if "..." in left else "") + "".join(
-            c for c in sorted(set(every)) if every.count(c) == 1
-        )
-    return [*spelt, spell(right, most if "..." in right else 0)]
-
-
-def lettered(shadow: Tensor, own: list[str], wanted: list[str], shape: Sequence[int]) -> Tensor | None:
-    """Lay out a shadow with axes ``own`` as ``wanted``: lost axes are read at 0, new ones say the same."""
-    if len(set(own)) != len(own) or len(set(wanted)) != len(wanted):
-        return None
-    kept = [letter for letter in own if letter in wanted]
-    for axis in reversed(range(len(own))):
-        if own[axis] not in wanted:
-            shadow = shadow.select(axis, 0)
-    order = [kept.index(letter) for letter in wanted if letter in kept]
-    shadow = shadow.permute(order)
-    for axis, letter in enumerate(wanted):
-        if letter not in kept:
-            shadow = shadow.unsqueeze(axis)
-    return shadow.expand(tuple(shape)) if _spreads(shadow.shape, shape) else None
+    return (2 if spreads(tensor.shape, result.shape) else 4) + poorer

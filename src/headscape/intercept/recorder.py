@@ -94,9 +94,9 @@ class Seen:
         """Work out the value norms once the output projection, (output, head * width), is known."""
         if self.value is None:
             return
-        norms, standing = value_norms(self.value, projection), self.origin.standing
-        if norms.shape[1] != self.shape[1]:
-            norms = np.repeat(norms, self.shape[1] // norms.shape[1], axis=1)
+        standing, value = self.origin.standing, self.value
+        groups = projection.shape[1] // max(1, value.shape[1] * value.shape[3])
+        norms = value_norms(value.repeat_interleave(groups, dim=1) if groups > 1 else value, projection)
         self.arrays = replace(
             self.arrays, value_norms=norms if standing.is_plain else standing.spread_keys(norms)
         )

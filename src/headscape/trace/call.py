@@ -148,6 +148,12 @@ class AttentionCall:
         return None if self.arrays.keys is None else int(self.arrays.weights.shape[-1])
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every weight above 0 was kept: the matrix itself, or lists of keys that leave none out."""
+        a = self.arrays
+        return a.keys is None or int(a.visible.max(initial=0)) <= a.weights.shape[-1]
+
+    @property
     def has_values(self) -> bool:
         """Whether value norms were captured, so that contributions are known."""
         return self.arrays.value_norms is not None
@@ -174,6 +180,8 @@ class AttentionCall:
         NotKeptError
             Only the top k keys of each row were kept.
         """
+        if self.arrays.keys is not None and self.is_whole:
+            return spread_rows(*self.top(example), self.shape[3])
         if self.arrays.keys is not None:
             raise NotKeptError(
                 f"{self.site} kept the top {self.k} of {self.shape[3]} keys in each row, not the matrix. "
@@ -280,6 +288,14 @@ def _one(batch: npt.NDArray[_Kind], example: int) -> npt.NDArray[_Kind]:
     """Return one example's array."""
     found: npt.NDArray[_Kind] = batch[example]
     return found
+
+
+def spread_rows(keys: Ints, weights: Floats, length: int) -> Floats:
+    """Return listed weights, (head, query, k), as a matrix, (head, query, ``length``)."""
+    full = np.zeros((*keys.shape[:2], length + 1), np.float32)
+    np.put_along_axis(full, np.where(keys < 0, length, keys), weights, axis=-1)
+    full[..., length] = 0
+    return full[..., :length]
 
 
 def select_top(weights: Floats, k: int) -> tuple[Ints, Floats]:
