@@ -94,7 +94,7 @@ TEXT_ENCODERS = family_of(
             road="untold",
         ),
     },
-    partial={"nystromformer": "", "longformer": "", "big_bird, sparse": ""},
+    partial={"nystromformer": "", "longformer": "looks like attention", "big_bird, sparse": ""},
 )
 
 NO_ATTENTION = family_of(

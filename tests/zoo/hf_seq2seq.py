@@ -108,6 +108,14 @@ ENCODER_DECODERS = family_of(
             sizes=False,
             reshape=streams,
         ),
+        "led (bands)": Line(
+            "LEDModel",
+            BART
+            | {"attention_window": 4, "max_encoder_position_embeddings": 16}
+            | {"max_decoder_position_embeddings": 16},
+            sequences,
+            road="untold",
+        ),
         "whisper": Line(
             "WhisperModel",
             BART | {"num_mel_bins": 8, "max_source_positions": 10, "max_target_positions": 16},
@@ -123,6 +131,7 @@ ENCODER_DECODERS = family_of(
             fields=SIDES,
         ),
     },
+    partial={"led (bands)": "looks like attention"},
 )
 
 AUDIO = family_of(

@@ -171,9 +171,9 @@ def judge(result: Result, weighed: bool, seen: Seen) -> None:
     case = result.case
     if weighed:
         result.found = "exact"
-    elif result.calls == 0 and result.truths == 0:
+    elif result.calls == 0 and result.truths == 0 and case.expect != "partial":
         result.found = "none"
-    else:
+    else:  # some of it, or none of what there is
         result.found = "partial"
     if case.expect != "exact":
         if not seen.traces:

@@ -11,8 +11,9 @@ HEAD = """# Which models headscape has been tried on
 `make zoo` runs every model below (tiny, random weights) and compares what headscape captures with the
 model's true attention weights, found on a road that shares no code with headscape (last column).
 "Exact" also means: no call missed and none too many, the right module names, outputs and gradients equal bit
-for bit with capture on, and nothing left on the model. "None" is right where a model has no attention; it
-must then be said. The difference is the largest over all weights, in float32.
+for bit with capture on, and nothing left on the model. "None" is right where a model has no attention, and
+"partial" where pieces are shown or nothing could be: both must then be said in `trace.warnings`. The
+difference is the largest over all weights, in float32.
 
 """
 ORDER = ("exact", "partial", "none", "failed")
