@@ -28,7 +28,7 @@ from headscape.intercept.products import (
     spreads,
     summed_axes,
 )
-from headscape.intercept.rows import MASKED, forbids
+from headscape.intercept.rows import FORBIDS, forbids
 from headscape.intercept.shadows import Beside, is_constant, moved, moves, tensors_in
 
 
@@ -231,12 +231,12 @@ class Grids:
                 return forbids(mask if name[0] == "a" else -mask)
         elif name in ("masked_fill", "masked_fill_"):
             grid, value = self.of(source), kwargs.get("value", args[2] if len(args) > 2 else 0)
-            if float(value) <= MASKED or (grid is not None and grid.bent and float(value) == 0):
+            if float(value) <= FORBIDS or (grid is not None and grid.bent and float(value) == 0):
                 mask = kwargs.get("mask", args[1] if len(args) > 1 else None)
                 return mask if isinstance(mask, Tensor) else None
         elif name == "where" and len(args) == 3 and isinstance(args[0], Tensor):
             other = args[2] if args[1] is source else args[1]
-            if float(torch.as_tensor(other).max()) <= MASKED:
+            if float(torch.as_tensor(other).max()) <= FORBIDS:
                 return ~args[0] if args[1] is source else args[0]
         return None
 

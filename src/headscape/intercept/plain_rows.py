@@ -1,72 +1,19 @@
 """Selection and statistics of blocks of attention rows in plain torch, on any device and in any dtype."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from headscape.intercept.gathered import Gathered
 from headscape.intercept.keeping import Keeping
 from headscape.intercept.rows import Scores, Written, weights_of
-from headscape.trace.call import CallArrays, Floats, Ints
+from headscape.trace.call import CallArrays
 from headscape.trace.measure import Facts
 
 # Floats in one block of rows: 8 MB, of which a handful live at a time.
 BLOCK_FLOATS = 2 * 1024 * 1024
-
-
-@dataclass
-class Gathered:
-    """The arrays of one call while they are being filled.
-
-    ``lists`` holds (keys, weights) of consecutive blocks of queries where a rule lists keys.
-    """
-
-    shape: tuple[int, int, int, int]
-    keeping: Keeping
-    facts: Facts
-    weights: Floats | None = None
-    lists: list[tuple[Ints, Floats]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        rows = self.shape[:3]
-        self.kept, self.entropy, self.distance, self.first, self.largest = (
-            np.zeros(rows, np.float32) for _ in range(5)
-        )
-        self.visible = np.zeros(rows, np.int32)
-        self.received = np.zeros((*self.shape[:2], self.shape[3]), np.float32)
-        if self.keeping.rule == "all":
-            self.weights = np.zeros(self.shape, np.float32)
-
-    def arrays(self) -> CallArrays:
-        """Return what was filled in, padded queries blanked."""
-        hidden = np.broadcast_to(self.facts.padded[:, None], self.visible.shape)
-        self.visible[hidden] = 0
-        self.kept[hidden] = 0
-        for measured in (self.entropy, self.distance, self.first, self.largest):
-            measured[self.visible == 0] = np.nan
-        keys, weights = None, self.weights
-        if weights is None:
-            keys, weights = self._listed()
-        facts = self.facts
-        return CallArrays(
-            weights, keys, self.kept, self.visible, facts.padded, facts.padded_keys, facts.value_norms,
-            facts.flow, self.entropy, self.distance, self.first, self.largest, self.received,
-        )  # fmt: skip
-
-    def _listed(self) -> tuple[Ints, Floats]:
-        if len(self.lists) == 1:
-            return self.lists[0]
-        width = max((keys.shape[3] for keys, _ in self.lists), default=0)
-        keys = np.full((*self.shape[:3], width), -1, np.int32)
-        weights = np.zeros((*self.shape[:3], width), np.float32)
-        start = 0
-        for some_keys, some_weights in self.lists:
-            here = np.s_[:, :, start : start + some_keys.shape[2], : some_keys.shape[3]]
-            keys[here], weights[here] = some_keys, some_weights
-            start += some_keys.shape[2]
-        return keys, weights
 
 
 def take_blocks(source: Scores | Written, keeping: Keeping, facts: Facts) -> CallArrays:
@@ -88,6 +35,9 @@ def take_blocks(source: Scores | Written, keeping: Keeping, facts: Facts) -> Cal
         total = weights.sum(-1)
         if gathered.weights is not None:
             gathered.weights[:, :, rows, :keys] = weights.cpu().numpy()
+            if keys < key:
+                broken = torch.where(total.isnan(), torch.nan, 0.0).unsqueeze(-1)
+                gathered.weights[:, :, rows, keys:] = broken.cpu().numpy()
             kept = (total > 0).float()
         else:
             listed, chosen = select(weights, keeping)

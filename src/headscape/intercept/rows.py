@@ -16,7 +16,7 @@ from torch import Tensor
 
 # An additive mask below this, on a weight that came out as exactly 0, forbids the key. Real masks use -inf,
 # the lowest float or -1e4; learned or ALiBi biases stay far above.
-MASKED = -1000.0
+FORBIDS = -1000.0
 _CHECKED_ROWS = 16  # rows compared with the model's own output in each call
 
 Rows: TypeAlias = slice | Tensor
@@ -199,7 +199,7 @@ def _rows_of_mask(mask: Tensor | None, rows: Rows) -> Tensor | None:
 
 def forbids(mask: Tensor) -> Tensor:
     """Return where an additive or bool (True = may attend) mask hides keys, bool of the mask's shape."""
-    return ~mask if mask.dtype == torch.bool else mask <= MASKED
+    return ~mask if mask.dtype == torch.bool else mask <= FORBIDS
 
 
 def _forbidden(mask: Tensor, weights: Tensor) -> Tensor:
