@@ -107,7 +107,7 @@ def _swap(value: Any, made: dict[int, Any]) -> Any:
     return value
 
 
-def find_scores(output: Any, tape: Tape) -> tuple[Tensor, str] | None:
+def find_scores(output: Any, tape: Tape, axes: str = "bq") -> tuple[Tensor, str] | None:
     """Return the table of scores in a model's output and its kind; None if it holds hidden states or none.
 
     Scores are ``output.logits`` or ``output["logits"]``, or a floating-point tensor that is not itself a
@@ -127,14 +127,14 @@ def find_scores(output: Any, tape: Tape) -> tuple[Tensor, str] | None:
     states = tape.start
     if tensor is states or tensor.dim() < 1 or tensor.shape[-1] < 2 or tensor.numel() == 0 or not tape.steps:
         return None
-    if tensor.dim() == states.dim() - 1:
+    if tensor.dim() == states.dim() - (axes != "b"):
         return tensor, "classes"
     per_token = tensor.dim() == states.dim() and tensor.shape[:-1] == states.shape[:-1]
     return (tensor, "next tokens") if per_token and tensor.shape[-1] != states.shape[-1] else None
 
 
 def read_answer(
-    output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any, *, query_first: bool = False
+    output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any, *, axes: str = "bq"
 ) -> Outputs | None:
     """Return what the model answered and what each token's last state adds to it.
 
@@ -150,14 +150,15 @@ def read_answer(
         Index of that side.
     names : tuple of str or None
         Class names.
-    query_first : bool
-        Whether states are (token, batch, width), not (batch, token, width).
+    axes : str
+        Axes of the last states before their width: "bq" (batch, token), "qb", "q" or "b".
     """
-    found = find_scores(output, tape)
+    found = find_scores(output, tape, axes)
     if found is None or tape.start is None:
         return None
     answer, kind = found
     batch, length = padded.shape
+    query_first = axes == "qb"
 
     def rows(scores: Tensor) -> Tensor:
         """Return (batch, class) of the raw output."""
@@ -167,6 +168,8 @@ def read_answer(
             scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if query_first else scores)
         )
         last = length - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(table.device)
+        # With a cache, or where only the last scores are asked for, the table ends with the tokens.
+        last = (last - (length - table.shape[1])).clamp_min(0)
         return table[torch.arange(batch, device=table.device), last]
 
     if kind == "classes" and answer.shape[:-1].numel() != batch:
@@ -230,7 +233,8 @@ def _replayed(
             parts.append((slope * state).detach().sum(-1).float())
         exact, base = _is_affine(tape, answer, rows, ids, state, scores.detach(), limit)
     stacked = torch.stack(
-        [p.reshape(1, -1) if p.dim() == 1 else (p.transpose(0, 1) if query_first else p) for p in parts], 1
+        [p.reshape(batch, -1) if p.dim() == 1 else (p.transpose(0, 1) if query_first else p) for p in parts],
+        1,
     )
     if stacked.shape != (batch, ids.shape[1], length):
         return None

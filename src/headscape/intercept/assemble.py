@@ -141,20 +141,23 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
     padded = _padding_of(last, calls, sides[last].length)
     answer: Outputs | None = watcher.attempt(
         "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes,
-        query_first=_is_query_first(watcher),
+        axes=_axes_of_states(watcher),
     )  # fmt: skip
     warnings = tuple(_notes(watcher, calls, model))
     return Trace(calls, sides, answer, warnings, model, step)
 
 
-def _is_query_first(watcher: Watcher) -> bool:
-    """Whether the last states are (token, batch, width)."""
+def _axes_of_states(watcher: Watcher) -> str:
+    """Return the axes of the last states before their width: "bq", "qb", "q" or "b"."""
     state = watcher.tape.start
     codes = None if state is None or state.is_nested else watcher.places.rows(state)
-    if codes is None or codes.dim() != 2:
-        return False
+    if codes is None or codes.dim() not in (1, 2):
+        return "bq"
     _, example, _ = watcher.places.look_up(codes)
-    return bool((example[:1] == example).all()) and not bool((example[:, :1] == example).all())
+    one = bool((example[:1] == example).all())
+    if codes.dim() == 1:
+        return "q" if one else "b"
+    return "qb" if one and not bool((example[:, :1] == example).all()) else "bq"
 
 
 def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], Counter[int]]:

@@ -201,9 +201,11 @@ class Grids:
         grid = replace(grid, bent=grid.bent or name in BENDS, rows=rows, keys=keys, hidden=hidden)
         for other in there:
             if other is not source and (more := self.of(other)) is not None:
+                # A decay made of differences of states bends what it is made of, not the scores it scales.
+                bends = more.bent and not (more.is_added or more.is_half)
                 grid = replace(
                     grid,
-                    bent=grid.bent or more.bent,
+                    bent=grid.bent or bends,
                     is_half=grid.is_half and more.is_half,
                     is_added=grid.is_added and more.is_added,
                 )
@@ -296,7 +298,8 @@ class Grids:
         left, right = inputs
         if any(self._places.is_fixed(t) or not t.is_floating_point() for t in inputs) or result.dim() < 3:
             return
-        names = outer_axes(left, right, result)
+        weighs = any(g is not None and g.bent for g in (self.of(left), self.of(right)))
+        names = outer_axes(left, right, result, both=not (weighs and name == "mul"))
         if names is None:
             return
         if name == "mul":
@@ -317,7 +320,7 @@ class Grids:
         summed = [a for a in names[0] if a in names[1] and a not in names[2]]
         ends: list[Tensor | None] = []
         for tensor, own, is_fixed in zip(pair, names[:2], fixed, strict=True):
-            codes = None if is_fixed else self._places.of(tensor)
+            codes = None if is_fixed else self._places.met(tensor)
             if codes is not None and any(not is_constant(codes, list(own).index(a)) for a in summed):
                 return  # sums over tokens: no grid of scores
             ends.append(None if codes is None else lettered(codes, list(own), list(names[2]), result.shape))

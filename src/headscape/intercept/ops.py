@@ -76,3 +76,5 @@ ADDS = frozenset({"add", "sum_of"})
 ADDS_IN_PLACE = frozenset({"add_"})
 DROPS = frozenset({"dropout", "feature_alpha_dropout", "alpha_dropout", "dropout1d", "dropout2d"})
 NORMS = frozenset({"layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm"})
+# These change a part of their first tensor and may return nothing.
+WRITES = frozenset({"setitem", "index_copy_", "copy_", "index_put_"})

@@ -18,6 +18,7 @@ from headscape.intercept.ops import DROPS, NORMS, POOLS, PRODUCTS
 from headscape.intercept.products import einsum_letters, factors, lettered, spreads
 from headscape.intercept.shadows import Beside, is_constant, moved, moves, tensors_in
 
+_CACHE_AXES = 4
 _MOST_PLACES = 2**30  # place numbers are 32-bit; a pass that runs out goes on without
 
 
@@ -34,11 +35,12 @@ class Space:
     shape: tuple[int, ...]
     examples: Tensor
     may_turn: bool = False  # whether which axis is the batch is a guess
+    ranks: Tensor | None = None  # what the tokens of an example are ordered by, if not as they stand
     tokens: Tensor = field(init=False)
     length: int = field(init=False)  # tokens of one example
 
     def __post_init__(self) -> None:
-        self.tokens = count_within(self.examples)
+        self.tokens = count_within(self.examples, self.ranks)
         some = self.tokens.numel()
         self.length = int(self.tokens.max()) + 1 if some else int(np.prod(self.shape[1:]))
 
@@ -59,13 +61,13 @@ class Space:
         self.__post_init__()
 
 
-def count_within(examples: Tensor) -> Tensor:
-    """Number the places of each example in order: [0, 0, 1, 0] gives [0, 1, 0, 2]."""
-    order = torch.argsort(examples, stable=True)
+def count_within(examples: Tensor, ranks: Tensor | None = None) -> Tensor:
+    """Number the places of each example by rank, or as they stand: [0, 0, 1, 0] gives [0, 1, 0, 2]."""
+    order = torch.arange(len(examples)) if ranks is None else torch.argsort(ranks, stable=True)
+    order = order[torch.argsort(examples[order], stable=True)]
     ordered = examples[order]
-    starts = torch.searchsorted(ordered, ordered)
     counted = torch.empty_like(order)
-    counted[order] = torch.arange(len(order)) - starts
+    counted[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
     return counted
 
 
@@ -86,6 +88,13 @@ class Places:
         """Whether a tensor follows from the model's parameters alone, not from its input."""
         return isinstance(tensor, torch.nn.Parameter) or bool(self._fixed.get(tensor))
 
+    def met(self, tensor: Tensor) -> Tensor | None:
+        """Return the places of a tensor that takes part in attention; None if it came from an earlier pass.
+
+        A tensor of (batch, head, token, width) that was not made in this pass is a cache.
+        """
+        return self.of(tensor) if tensor.dim() < _CACHE_AXES else self._codes.get(tensor)
+
     def of(self, tensor: Tensor) -> Tensor | None:
         """Return the place number of each element, int32 of the tensor's shape, -1 unknown; or None."""
         codes = self._codes.get(tensor)
@@ -100,20 +109,27 @@ class Places:
 
     def rows(self, tensor: Tensor) -> Tensor | None:
         """Return one place for each row of a tensor: its shape without the last axis."""
-        codes = self.of(tensor)
+        codes = self.met(tensor)
         if codes is None or tensor.dim() < 1 or tensor.shape[-1] == 0:
             return None
         return (codes if is_constant(codes, -1) else self._merge(codes))[..., 0]
 
     # making places
 
-    def make(self, shape: Sequence[int], examples: Tensor | None = None, *, may_turn: bool = False) -> Space:
+    def make(
+        self,
+        shape: Sequence[int],
+        examples: Tensor | None = None,
+        *,
+        may_turn: bool = False,
+        ranks: Tensor | None = None,
+    ) -> Space:
         """Make a space of new tokens; ``examples`` broadcasts to ``shape``, default the first axis."""
         size = tuple(int(n) for n in shape)
         if examples is None:
             examples = torch.arange(size[0]).view(-1, *[1] * (len(size) - 1))
         rows = examples.cpu().long().expand(size).flatten()
-        space = Space(len(self.spaces), self._next, size, rows, may_turn)
+        space = Space(len(self.spaces), self._next, size, rows, may_turn, ranks)
         self._next += len(rows)
         if self._next >= _MOST_PLACES:
             raise OverflowError("more places than a pass can number")
@@ -197,7 +213,10 @@ class Places:
         for tensor in results:
             self._fixed.drop(tensor)
         if moves(name):
-            found = moved(name, func, args, kwargs, result, self.of)
+            known = any(self._codes.get(t) is not None for t in inputs)
+            # What a cache holds stands for tokens of an earlier pass, not for new ones.
+            look = self._codes.get if name == "cat" and known else self.of
+            found = moved(name, func, args, kwargs, result, look)
             if name in ("cat", "concat", "hstack"):
                 found = [self._with_new_tokens(found[0], inputs, results[0])]
         elif name in POOLS:
@@ -210,6 +229,34 @@ class Places:
             found = [self._carried(name, inputs, r) for r in results]
         for tensor, codes in zip(results, found, strict=True):
             self.put(tensor, codes)
+
+    def write(
+        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """See a part of a tensor overwritten in place, as caches of fixed size are."""
+        target = args[0]
+        source = next(
+            (t for t in reversed(list(tensors_in((*args[1:], *kwargs.values())))) if t.is_floating_point()),
+            None,
+        )
+        codes = None if source is None or self.is_fixed(source) else self.of(source)
+        if (
+            codes is None
+            or not isinstance(target, Tensor)
+            or target.is_nested
+            or not target.is_floating_point()
+        ):
+            return
+        old = self._codes.get(target)
+        fresh = (
+            torch.full(target.shape, -1, dtype=torch.int32, device=target.device)
+            if old is None
+            else old.clone()
+        )
+        swapped = tuple(codes if a is source else a for a in args[1:])
+        func(fresh, *swapped, **{k: codes if a is source else a for k, a in kwargs.items()})
+        self._fixed.drop(target)
+        self.put(target, fresh)
 
     def _with_new_tokens(self, codes: Tensor | None, parts: list[Tensor], result: Tensor) -> Tensor | None:
         """Number all tokens anew where learned ones (a class token, prompts) were put beside the input's."""
@@ -233,9 +280,13 @@ class Places:
             return None
         codes = self.of(source)
         if codes is not None and codes.dim() == result.dim() and codes.shape[2:] == result.shape[2:]:
-            kept = codes if is_constant(codes, 1) else None
-            if kept is not None:
-                return kept[:, :1].expand(result.shape)
+            if is_constant(codes, 1):
+                return codes[:, :1].expand(result.shape)
+        longer = result.dim() == 3 and codes is not None and result.shape[2] > codes.shape[-1]
+        if longer and codes is not None and codes.dim() == 3 and is_constant(codes, 1):
+            # A causal convolution: padded by what is cut off behind.
+            missing = result.shape[2] - codes.shape[2]
+            return torch.constant_pad_nd(codes[:, :1], [0, missing], -1).expand(result.shape)
         examples = None
         if codes is not None and codes.shape[0] == result.shape[0]:
             _, example, _ = self.look_up(codes.reshape(codes.shape[0], -1).amax(-1))
@@ -278,15 +329,16 @@ class Places:
                 continue
             fit = _fit(tensor, result)
             if fit <= _SAME:
-                return codes
+                mixes = name in ("layer_norm", "rms_norm") and not is_constant(codes, -1)
+                return self._merge(codes) if mixes else codes
             if fit <= _SPREADS:
                 return codes.expand(result.shape)
+            if result.shape[:-1] == tensor.shape and not tensor.is_floating_point():  # a look-up in a table
+                return codes.unsqueeze(-1).expand(result.shape)
             last = result.dim() and tensor.dim() and tensor.shape[-1]
             if last and spreads(tensor.shape[:-1], result.shape[:-1]) and name not in NORMS | DROPS:
                 rows = codes if is_constant(codes, -1) else self._merge(codes)
                 return rows[..., :1].expand(result.shape)
-            if result.shape[:-1] == tensor.shape:  # a look-up in a table
-                return codes.unsqueeze(-1).expand(result.shape)
             if last and result.shape == tensor.shape[:-1] and is_constant(codes, -1):
                 return codes[..., 0]
         return None

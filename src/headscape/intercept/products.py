@@ -108,7 +108,7 @@ def keys_of(keys: Tensor, axes: Axes) -> Tensor | None:
 def may_be_query(name: str, pair: tuple[Tensor, Tensor], fixed: list[bool]) -> bool:
     """Whether the learned factor of a product can be learned queries rather than a linear map."""
     if name == "linear":
-        return False
+        return pair[1].dim() == 2 and pair[1].shape[0] == 1
     if fixed[0] or name == "einsum":
         return True
     return pair[1].dim() == 1 or pair[1].shape[-1] == 1
@@ -120,10 +120,13 @@ def adds_up(weights: Tensor, at: list[int]) -> bool:
     return bool(((total - 1).abs() < _SUM_TOLERANCE).all())
 
 
-def outer_axes(left: Tensor, right: Tensor, result: Tensor) -> tuple[Names, Names] | None:
+def outer_axes(
+    left: Tensor, right: Tensor, result: Tensor, *, both: bool = True
+) -> tuple[Names, Names] | None:
     """Name the axes of two tensors of which each is spread along an axis that the other has; else None.
 
-    An axis of length 1 that is spread gets a name of its own.
+    An axis of length 1 that is spread gets a name of its own. With ``both`` false it is enough that one is
+    spread.
     """
     most = result.dim()
 
@@ -135,7 +138,8 @@ def outer_axes(left: Tensor, right: Tensor, result: Tensor) -> tuple[Names, Name
     names = own(left, "x"), own(right, "y")
     only_left = [a for a in names[0] if a not in names[1] and a[0] == "r"]
     only_right = [a for a in names[1] if a not in names[0] and a[0] == "r"]
-    return names if only_left and only_right else None
+    fits = (only_left and only_right) if both else (only_left or only_right)
+    return names if fits else None
 
 
 def summed_axes(args: tuple[Any, ...], kwargs: dict[str, Any], axes: int) -> list[int] | None:

@@ -92,7 +92,10 @@ def moved(
         shadow = shadow_of(first)
         if shadow is None:
             return [None] * len(results)
-        made = _move_one(name, func, (first, *args[1:]), kwargs, results[0], shadow, missing)
+        try:
+            made = _move_one(name, func, (first, *args[1:]), kwargs, results[0], shadow, missing)
+        except NotImplementedError:  # im2col knows no integers; these are exact in float64
+            made = func(shadow.double(), *args[1:], **kwargs).to(shadow.dtype)
     else:
         parts = list(first) if isinstance(first, (tuple, list)) else []
         shadows = [shadow_of(t) if isinstance(t, Tensor) else None for t in parts]

@@ -17,7 +17,7 @@ from headscape.intercept.grids import Grids
 from headscape.intercept.lineage import Lineage
 from headscape.intercept.names import Names
 from headscape.intercept.nested import Nested
-from headscape.intercept.ops import name_of
+from headscape.intercept.ops import WRITES, name_of
 from headscape.intercept.places import Places
 from headscape.intercept.plain import open_copy
 from headscape.intercept.recorder import Options
@@ -78,7 +78,9 @@ class Watcher(TorchFunctionMode):
         name = name_of(func)
         self.attempt(_FOLLOWING, self.lineage.before, name, args)
         result = func(*args, **kwargs)
-        if isinstance(result, (Tensor, tuple, list)):
+        if name in WRITES:
+            self.attempt(_FOLLOWING, self._write, name, func, args, kwargs)
+        elif isinstance(result, (Tensor, tuple, list)):
             self.attempt(_FOLLOWING, self.follow, name, func, args, kwargs, result)
         return result
 
@@ -127,6 +129,10 @@ class Watcher(TorchFunctionMode):
             self.tape.restart(self.lineage.state, self.lineage.mark(self.lineage.state))
         else:
             self.tape.note(func, args, kwargs, result)
+
+    def _write(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        with aside(torch.device("cpu")):
+            self.places.write(name, func, args, kwargs)
 
     def _project(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """See the output projection of a call: the first learned map on what its heads gave."""
