@@ -175,10 +175,14 @@ def judge(result: Result, weighed: bool, seen: Seen) -> None:
         result.found = "none"
     else:  # some of it, or none of what there is
         result.found = "partial"
-    if case.expect != "exact":
+    said = [sentence for sentence in seen.said if ASIDE not in sentence]
+    if case.expect == "exact":
+        if weighed and said:
+            result.faults.append(f"exact, yet it warns: {[s[:160] for s in said[:2]]}")
+    else:
         if not seen.traces:
             result.faults.append("there is no trace")
-        if not any(case.says in sentence for sentence in seen.said if ASIDE not in sentence):
+        if not any(case.says in sentence for sentence in said):
             result.faults.append(f"no warning says {case.says!r}: {[s[:120] for s in seen.said]}")
     if result.found != case.expect and not result.faults:
         result.faults.append(f"found {result.found}, declared {case.expect}")

@@ -208,6 +208,10 @@ def spoil_kind(seen):
     object.__setattr__(seen.traces[0].calls[1], "kind", "cross")
 
 
+def spoil_words(seen):
+    seen.said = ("layers.0 (Gqa) looks like attention, but none was seen in it.",)
+
+
 def spoil_check(seen):
     object.__setattr__(seen.traces[0].calls[1], "self_check", float("nan"))
 
@@ -228,6 +232,7 @@ def test_an_unspoilt_capture_is_exact():
         (spoil_surplus, "3 calls for 2 truths"),
         (spoil_path, "the path is 'layers.1'"),
         (spoil_kind, "cross, not self"),
+        (spoil_words, "exact, yet it warns"),
         (spoil_check, "self_check of layers.1 is nan"),
     ],
 )
