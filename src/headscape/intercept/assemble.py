@@ -280,6 +280,13 @@ def _notes(watcher: Watcher, calls: tuple[AttentionCall, ...], model: str) -> li
             notes.append(
                 f"{where}: its output projection was not found, so contributions of its edges are not known."
             )
+        if seen.origin.has_own_rows:
+            notes.append(f"{where}: each head works on queries of its own; they are listed as they came.")
+        if seen.origin.pieces:
+            notes.append(
+                f"{where} multiplies several matrices before its values (landmarks, low rank). What is recorded "
+                "is a part of it: weights on what stands between, not on tokens."
+            )
         limit = _ROUNDING["half" if seen.half else "float32"] * max(1.0, seen.size)
         if call.self_check > limit:
             notes.append(

@@ -40,6 +40,7 @@ class Found:
     projection: Tensor | None = None
     extra_keys: int = 0
     pieces: bool = False
+    has_own_rows: bool = False  # each head has other rows
 
 
 class Calls:
@@ -60,13 +61,17 @@ class Calls:
     def record(self, found: Found, began: int) -> tuple[Seen, Meet]:
         """Record one call; its norms fill as the pass goes on."""
         standing = self._standing(found)
-        same = standing.query_space is standing.key_space or bool(found.extra_keys and found.is_alike)
+        same = (
+            found.has_own_rows
+            or standing.query_space is standing.key_space
+            or bool(found.extra_keys and found.is_alike)
+        )
         kind = "self" if same and (found.is_alike or found.follows[0] == found.follows[1]) else "cross"
         path, frame = self.names.running()
         origin = Origin(
             ".".join(part for part in (path, found.suffix) if part), found.source, kind,
             *found.follows, standing, frame, found.padded_keys, found.value.detach(),
-            found.projection, found.extra_keys, found.pieces,
+            found.projection, found.extra_keys, found.pieces, found.has_own_rows,
         )  # fmt: skip
         check = None
         if found.mixed is not None and self.options.values:
@@ -75,7 +80,8 @@ class Calls:
         return seen, Meet(standing.codes, seen.flow, began)
 
     def _standing(self, found: Found) -> Standing:
-        hints = Hints(found.is_alike, *(self._space_of(call) for call in found.follows))
+        is_alike = found.is_alike and not found.has_own_rows
+        hints = Hints(is_alike, *(self._space_of(call) for call in found.follows))
         shape = found.rows.shape
         if not found.extra_keys:
             return settle(self.places, *found.places, shape, hints)
@@ -103,7 +109,7 @@ class Calls:
         """Record a kernel's call from its queries, keys and values."""
         given = arguments
         axes = given.axes()
-        rows = None if self.places.is_fixed(given.states) else self.places.rows(given.states)
+        rows = None if self.places.is_fixed(given.states) else self.places.rows(given.states, met=True)
         if rows is not None and given.groups > 1:
             rows = rows.reshape(given.query.shape[:-1])
         keys = self._keys_of(given, axes)
@@ -130,7 +136,7 @@ class Calls:
         return self._finish(found, Shown(layout, axes, rows, shown, (*ahead, "m", "e")), result, began)
 
     def _keys_of(self, given: "Arguments", axes: Axes) -> Tensor | None:
-        codes = None if self.places.is_fixed(given.key) else self.places.rows(given.key)
+        codes = None if self.places.is_fixed(given.key) else self.places.rows(given.key, met=True)
         if codes is None:
             return None
         wanted = [a for a in axes.others if a in axes.shared] + ["n"]
@@ -155,6 +161,7 @@ class Calls:
             "written", rows, value, None if dropped else mixed,
             _grouped(layout, axes, meeting.rows, meeting.keys), (grid.query_from, grid.key_from),
             is_alike=grid.query_from == grid.key_from and same_length, pieces=grid.pieces,
+            has_own_rows=layout.rows_differ,
         )  # fmt: skip
         shown = Shown(layout, axes, meeting.rows, result, meeting.result_axes)
         return self._finish(found, shown, result, began)
@@ -250,6 +257,8 @@ def _grouped(
     layout: Layout, axes: Axes, rows: Tensor | None, keys: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the places of rows as (group, query) and of keys as (group, key)."""
+    if layout.rows_differ:
+        rows = None
     if rows is not None:
         rows = layout.queries_of(rows, axes.others)[:, 0, :, 0]
     if keys is not None:
@@ -261,6 +270,8 @@ def _grouped(
 def _ungrouped(layout: Layout, axes: Axes, codes: Any, device: torch.device) -> Tensor | None:
     """Return (group, query) places with the axes of the matrix's rows again."""
     flat = torch.as_tensor(codes, dtype=torch.int32, device=device)
+    if layout.row_folded > 1:
+        return None  # the rows' places were known
     if layout.folded > 1:
         flat = flat.repeat_interleave(layout.folded, dim=0)
         if layout.order is not None:
@@ -286,6 +297,8 @@ def _features(layout: Layout, axes: Axes, shown_axes: Sequence[str], shown: Tens
     fold = torch.arange(groups) % layout.folded
     if layout.order is not None:
         fold = fold[torch.argsort(layout.order.cpu())]
+    if layout.row_folded > 1:
+        return torch.zeros(shown.shape, dtype=torch.int32)  # heads lie among the rows: not followed
     number = (fold[:, None] * heads + torch.arange(heads)) * width  # (group, head)
     full = (number[..., None] + torch.arange(width)).to(device=shown.device, dtype=torch.int32)
     own = [*layout.groups, *layout.heads, *rest]

@@ -6,7 +6,7 @@ places are not known, the order of the axes decides.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,8 @@ class Layout:
     """How the axes of a call become (group, head, query, key).
 
     A group is one example, or one window or frame of it. ``order`` sorts the groups where heads were folded
-    into the batch: ``folded`` of them, one after the other, become the heads of one group.
+    into the batch: ``folded`` of them, one after the other, become the heads of one group. ``row_order`` and
+    ``row_folded`` do so where heads were folded into the queries.
     """
 
     sizes: dict[str, int]
@@ -52,16 +53,20 @@ class Layout:
     keys: tuple[str, ...]
     order: Tensor | None = None
     folded: int = 1
+    row_order: Tensor | None = None
+    row_folded: int = 1
+    rows_differ: bool = False  # each head picked other rows
 
     def weights(self, tensor: Tensor, axes: Sequence[str], *, thin: bool = False) -> Tensor:
         """Return a matrix (or a mask, ``thin``: absent axes stay 1) as (group, head, query, key)."""
         parts = (self.groups, self.heads, self.queries, self.keys)
-        return self._fold(regroup(tensor, axes, parts, self.sizes, thin=thin))
+        return self._unstack(self._fold(regroup(tensor, axes, parts, self.sizes, thin=thin)))
 
     def queries_of(self, tensor: Tensor, axes: Sequence[str]) -> Tensor:
         """Return queries, or an output, as (group, head, query, width)."""
         rest = tuple(a for a in axes if a not in self.sizes)
-        return self._fold(regroup(tensor, axes, (self.groups, self.heads, self.queries, rest), self.sizes))
+        parts = (self.groups, self.heads, self.queries, rest)
+        return self._unstack(self._fold(regroup(tensor, axes, parts, self.sizes)))
 
     def keys_of(self, tensor: Tensor, axes: Sequence[str], *, shared_heads: bool = False) -> Tensor:
         """Return keys or values as (group, head, key, width); with ``shared_heads`` heads may be fewer."""
@@ -70,7 +75,17 @@ class Layout:
         if shared_heads and self.folded == 1:
             own = tuple(a for a in heads if a in axes)
             heads = own if own == heads[: len(own)] else heads
-        return self._fold(regroup(tensor, axes, (self.groups, heads, self.keys, rest), self.sizes))
+        found = self._fold(regroup(tensor, axes, (self.groups, heads, self.keys, rest), self.sizes))
+        if self.row_folded > 1 and not shared_heads:
+            found = found.repeat_interleave(self.row_folded, dim=1)
+        return found
+
+    def _unstack(self, tensor: Tensor) -> Tensor:
+        if self.row_folded == 1 or tensor.shape[2] == 1:
+            return tensor
+        if self.row_order is not None:
+            tensor = tensor[:, :, self.row_order.to(tensor.device)]
+        return tensor.unflatten(2, (self.row_folded, -1)).flatten(1, 2)  # type: ignore[no-untyped-call,no-any-return]
 
     def _fold(self, tensor: Tensor) -> Tensor:
         if self.folded == 1 or tensor.shape[0] == 1:
@@ -150,7 +165,8 @@ def find_layout(axes: Axes, rows: Tensor | None, keys: Tensor | None, batch: int
             heads.remove(free[-1])
             queries.append(free[-1])
     layout = Layout(axes.sizes, tuple(groups), tuple(heads), tuple(queries), axes.keys)
-    return _unfold(layout, axes, rows, keys, shared)
+    layout = _unfold(layout, axes, rows, keys, shared)
+    return layout if rows is None or layout.rows_differ else _unfold_rows(layout, axes, rows)
 
 
 def _is_flat(keys: Tensor, first: int) -> bool:
@@ -162,9 +178,19 @@ def _is_flat(keys: Tensor, first: int) -> bool:
 def _unfold(layout: Layout, axes: Axes, rows: Tensor | None, keys: Tensor, shared: list[str]) -> Layout:
     """Find heads that were folded into the groups: the same rows and keys more than once."""
     parts = regroup(keys, (*shared, *axes.keys), (layout.groups, axes.keys), axes.sizes)
+    of_keys = parts.shape[1]
     if rows is not None:
         of_rows = regroup(rows, axes.others, (layout.groups, layout.queries), axes.sizes)
         parts = torch.cat([of_rows, parts], dim=1)
+    found = _find_folded(layout, parts)
+    if found is layout and rows is not None:
+        alone = _find_folded(layout, parts[:, parts.shape[1] - of_keys :])
+        return layout if alone is layout else replace(alone, rows_differ=True)
+    return found
+
+
+def _find_folded(layout: Layout, parts: Tensor) -> Layout:
+    """Fold groups with the same places, (group, n), if all come equally often."""
     count = parts.shape[0]
     if count <= 1:
         return layout
@@ -177,15 +203,27 @@ def _unfold(layout: Layout, axes: Axes, rows: Tensor | None, keys: Tensor, share
     )
     order = torch.argsort(first[which], stable=True)
     plain = bool((order == torch.arange(count, device=order.device)).all())
-    return Layout(
-        layout.sizes,
-        layout.groups,
-        layout.heads,
-        layout.queries,
-        layout.keys,
-        None if plain else order,
-        folded,
-    )
+    return replace(layout, order=None if plain else order, folded=folded)
+
+
+def _unfold_rows(layout: Layout, axes: Axes, rows: Tensor) -> Layout:
+    """Find heads that were folded into the queries: every token several times among one group's rows."""
+    lines = layout.queries_of(rows, axes.others)[:, 0, :, 0]
+    if lines.shape[1] < 2 or not len(lines) or bool((lines < 0).any()):
+        return layout
+    line = lines[0]
+    _, which, many = torch.unique(line, return_inverse=True, return_counts=True)
+    folded = int(many[0])
+    if folded == 1 or len(many) == 1 or not bool((many == folded).all()):
+        return layout
+    sorted_by_token = torch.argsort(which, stable=True)
+    nth = torch.empty_like(which)
+    nth[sorted_by_token] = torch.arange(len(line), device=line.device) % folded
+    order = torch.argsort(nth, stable=True)
+    heads = lines[:, order].reshape(len(lines), folded, -1)
+    if not bool((heads == heads[:, :1]).all()):
+        return layout
+    return replace(layout, row_order=order, row_folded=folded)
 
 
 def _by_order(axes: Axes, rows: Tensor | None, batch: int) -> Layout:

@@ -80,6 +80,7 @@ class Places:
         self._codes: Beside[Tensor | None] = Beside()
         self._fixed: Beside[bool] = Beside()
         self._merged: dict[int, tuple[Tensor, Tensor]] = {}
+        self._made_of: dict[bytes, Tensor] = {}  # least places, in order -> the tokens made of them
         self._joined: dict[tuple[tuple[int, ...], int, int], Space] = {}
         for tensor in fixed:
             self._fixed.put(tensor, True)
@@ -87,13 +88,6 @@ class Places:
     def is_fixed(self, tensor: Any) -> bool:
         """Whether a tensor follows from the model's parameters alone, not from its input."""
         return isinstance(tensor, torch.nn.Parameter) or bool(self._fixed.get(tensor))
-
-    def met(self, tensor: Tensor) -> Tensor | None:
-        """Return the places of a tensor that takes part in attention; None if it came from an earlier pass.
-
-        A tensor of (batch, head, token, width) that was not made in this pass is a cache.
-        """
-        return self.of(tensor) if tensor.dim() < _CACHE_AXES else self._codes.get(tensor)
 
     def of(self, tensor: Tensor) -> Tensor | None:
         """Return the place number of each element, int32 of the tensor's shape, -1 unknown; or None."""
@@ -107,9 +101,16 @@ class Places:
         """Set the places of a tensor's elements."""
         self._codes.put(tensor, codes)
 
-    def rows(self, tensor: Tensor) -> Tensor | None:
-        """Return one place for each row of a tensor: its shape without the last axis."""
-        codes = self.met(tensor)
+    def met(self, tensor: Tensor) -> Tensor | None:
+        """Return the places of a tensor that takes part in attention; None if it came from an earlier pass.
+
+        A tensor of (batch, head, token, width) that was not made in this pass is a cache.
+        """
+        return self.of(tensor) if tensor.dim() < _CACHE_AXES else self._codes.get(tensor)
+
+    def rows(self, tensor: Tensor, *, met: bool = False) -> Tensor | None:
+        """Return one place for each row of a tensor: its shape without the last axis. ``met``: see there."""
+        codes = self.met(tensor) if met else self.of(tensor)
         if codes is None or tensor.dim() < 1 or tensor.shape[-1] == 0:
             return None
         return (codes if is_constant(codes, -1) else self._merge(codes))[..., 0]
@@ -186,14 +187,23 @@ class Places:
         if known is not None:
             return known[1]
         leading = codes.shape[:-1] if codes.dim() > 1 else torch.Size([1])
-        _, example, _ = self.look_up(codes.reshape(*leading, -1).amax(-1))
-        space = self.make(
-            leading, example if bool((example >= 0).all()) else None, may_turn=len(leading) <= 2
-        )
-        fresh = self.codes(space, codes.device).unsqueeze(-1)
-        fresh = (fresh if codes.dim() > 1 else fresh[0]).expand(codes.shape)
-        self._merged[id(codes)] = (codes, fresh)
-        return fresh
+        ranks = codes.reshape(*leading, -1).amin(-1)
+        ordered = ranks.flatten().cpu().sort()
+        first = self._made_of.get(ordered.values.numpy().tobytes())
+        if first is None:
+            _, example, _ = self.look_up(codes.reshape(*leading, -1).amax(-1))
+            known_owner = example if bool((example >= 0).all()) else None
+            flat = ranks.flatten().cpu()
+            space = self.make(leading, known_owner, may_turn=len(leading) <= 2, ranks=flat)
+            fresh = self.codes(space, codes.device)
+            self._made_of[ordered.values.numpy().tobytes()] = fresh.flatten().cpu()[ordered.indices]
+        else:
+            at = torch.searchsorted(ordered.values, ranks.cpu().contiguous())
+            fresh = first[at].to(codes.device)
+        laid = fresh.unsqueeze(-1)
+        laid = (laid if codes.dim() > 1 else laid[0]).expand(codes.shape)
+        self._merged[id(codes)] = (codes, laid)
+        return laid
 
     # following functions
 
@@ -259,34 +269,40 @@ class Places:
         self.put(target, fresh)
 
     def _with_new_tokens(self, codes: Tensor | None, parts: list[Tensor], result: Tensor) -> Tensor | None:
-        """Number all tokens anew where learned ones (a class token, prompts) were put beside the input's."""
-        learned = any(self.is_fixed(part) for part in parts)
-        unknown = [p for p in parts if not self.is_fixed(p) and self.of(p) is None]
-        if codes is None or not learned or unknown or result.dim() != 3 or not result.is_floating_point():
+        """Number tokens anew where learned ones (a class token, prompts) were put beside the input's."""
+        unknown = [p for p in parts if not self.is_fixed(p) and self._codes.get(p) is None]
+        if codes is None or unknown or result.dim() != 3 or not result.is_floating_point():
             return codes
         if not is_constant(codes, -1):
             return codes
         _, example, _ = self.look_up(codes[..., 0])
+        if not any(self.is_fixed(part) for part in parts):
+            # A class token of another example: the model mixed up its batch, and the places would too.
+            owner = example.mode(dim=1, keepdim=True).values
+            if bool((example == owner).all()) or bool((example == example[:1]).all()):
+                return codes
+            return self._numbered(result, owner, codes, may_turn=False)
         for axis, other in ((0, 1), (1, 0)):
             owner = example.amax(other, keepdim=True)
             if bool(((example == owner) | (example < 0)).all()):
-                space = self.make(result.shape[:-1], owner, may_turn=axis == 0 and codes.shape[0] == 1)
-                return self.codes(space, codes.device).unsqueeze(-1).expand(result.shape)
+                return self._numbered(result, owner, codes, may_turn=axis == 0 and codes.shape[0] == 1)
         return codes
+
+    def _numbered(self, result: Tensor, owner: Tensor, codes: Tensor, *, may_turn: bool) -> Tensor:
+        space = self.make(result.shape[:-1], owner, may_turn=may_turn)
+        return self.codes(space, codes.device).unsqueeze(-1).expand(result.shape)
 
     def _pooled(self, source: Tensor, result: Tensor) -> Tensor | None:
         """Places after a convolution or pooling, (batch, channel, *where): the old ones if none was lost."""
         if result.dim() < 3 or not result.is_floating_point():
             return None
         codes = self.of(source)
-        if codes is not None and codes.dim() == result.dim() and codes.shape[2:] == result.shape[2:]:
-            if is_constant(codes, 1):
+        if codes is not None and codes.dim() == result.dim() and is_constant(codes, 1):
+            missing = result.shape[-1] - codes.shape[-1]
+            if codes.shape[2:] == result.shape[2:]:
                 return codes[:, :1].expand(result.shape)
-        longer = result.dim() == 3 and codes is not None and result.shape[2] > codes.shape[-1]
-        if longer and codes is not None and codes.dim() == 3 and is_constant(codes, 1):
-            # A causal convolution: padded by what is cut off behind.
-            missing = result.shape[2] - codes.shape[2]
-            return torch.constant_pad_nd(codes[:, :1], [0, missing], -1).expand(result.shape)
+            if result.dim() == 3 and missing > 0:  # a causal convolution, with what is cut off behind
+                return torch.constant_pad_nd(codes[:, :1], [0, missing], -1).expand(result.shape)
         examples = None
         if codes is not None and codes.shape[0] == result.shape[0]:
             _, example, _ = self.look_up(codes.reshape(codes.shape[0], -1).amax(-1))

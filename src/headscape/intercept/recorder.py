@@ -70,6 +70,7 @@ class Origin:
     projection: Tensor | None = None  # (output, head * width)
     extra_keys: int = 0  # keys that no token stands behind (bias_k, zero attention)
     pieces: bool = False  # a factor of a product of several matrices
+    has_own_rows: bool = False  # each head has rows of other tokens
 
 
 @dataclass
