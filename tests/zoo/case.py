@@ -70,7 +70,7 @@ class Case:
     name: str
     make: Callable[[], Subject]
     expect: Expectation = "exact"
-    says: str = ""  # a piece of the warning that a partial or empty capture must carry
+    says: str = ""  # a piece of the warning that must be there (partial and none: some warning, always)
     road: str = "by hand"
     slow: bool = False
 

@@ -12,10 +12,14 @@ GENERATION = Family("generation with a cache")
 NEW = 3
 
 
-def generation_case(name, line, inputs, *, calls_a_pass=2, heads=4, **options):
-    """Register ``generate``; truths are split into passes, and decoding steps of grouped heads unfolded."""
+def generation_case(name, line, inputs, *, calls_a_pass=2, heads=4, says="", **options):
+    """Register ``generate``; truths are split into passes, and decoding steps of grouped heads unfolded.
 
-    @GENERATION.add(name, road="identity probe and executed softmax")
+    An encoder runs once, before and outside of the model's own forward passes: it is in none of their
+    traces, and ``says`` is what tells so.
+    """
+
+    @GENERATION.add(name, road="identity probe and executed softmax", says=says)
     def make():
         model = build(line)
         given = inputs()
@@ -74,5 +78,13 @@ generation_case(
 generation_case(
     "bloom (ALiBi), padded on the left", Line("BloomForCausalLM", {"n_layer": 2, "n_head": 4}), left
 )
-generation_case("bart, decoder steps", Line("BartForConditionalGeneration", BART), sequences, calls_a_pass=4)
-generation_case("t5, decoder steps", Line("T5ForConditionalGeneration", T5), sequences, calls_a_pass=4)
+generation_case(
+    "bart, decoder steps",
+    Line("BartForConditionalGeneration", BART),
+    sequences,
+    calls_a_pass=4,
+    says="encoder.",
+)
+generation_case(
+    "t5, decoder steps", Line("T5ForConditionalGeneration", T5), sequences, calls_a_pass=4, says="encoder."
+)

@@ -177,13 +177,14 @@ def judge(result: Result, weighed: bool, seen: Seen) -> None:
         result.found = "partial"
     said = [sentence for sentence in seen.said if ASIDE not in sentence]
     if case.expect == "exact":
-        if weighed and said:
-            result.faults.append(f"exact, yet it warns: {[s[:160] for s in said[:2]]}")
-    else:
-        if not seen.traces:
-            result.faults.append("there is no trace")
-        if not any(case.says in sentence for sentence in said):
-            result.faults.append(f"no warning says {case.says!r}: {[s[:120] for s in seen.said]}")
+        surplus = [sentence for sentence in said if not case.says or case.says not in sentence]
+        if weighed and surplus:
+            result.faults.append(f"exact, yet it warns: {[s[:160] for s in surplus[:2]]}")
+    elif not seen.traces:
+        result.faults.append("there is no trace")
+    is_awaited = bool(case.says) or case.expect != "exact"
+    if is_awaited and not any(case.says in sentence for sentence in said):
+        result.faults.append(f"no warning says {case.says!r}: {[s[:120] for s in seen.said]}")
     if result.found != case.expect and not result.faults:
         result.faults.append(f"found {result.found}, declared {case.expect}")
 
