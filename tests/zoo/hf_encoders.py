@@ -94,7 +94,8 @@ TEXT_ENCODERS = family_of(
             road="untold",
         ),
     },
-    partial={"nystromformer": "", "longformer": "looks like attention", "big_bird, sparse": ""},
+    partial=("nystromformer", "longformer", "big_bird, sparse"),
+    says={"nystromformer": "multiplies several matrices", "longformer": "looks like attention"},
 )
 
 NO_ATTENTION = family_of(

@@ -131,7 +131,8 @@ ENCODER_DECODERS = family_of(
             fields=SIDES,
         ),
     },
-    partial={"led (bands)": "looks like attention"},
+    partial=("led (bands)",),
+    says={"led (bands)": "looks like attention"},
 )
 
 AUDIO = family_of(

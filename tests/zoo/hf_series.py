@@ -55,6 +55,11 @@ def decisions():
     }
 
 
+def chosen_queries(truth):
+    """Compare rows: each head looks at queries of its own choice, in the order of its choice."""
+    return rows_alone(truth) if "self_attn" in truth.path else truth
+
+
 SERIES = family_of(
     "time series",
     {
@@ -90,6 +95,7 @@ SERIES = family_of(
             sizes=False,
             road="told",
             fields=SIDES,
+            reshape=chosen_queries,
         ),
         "decision transformer": Line(
             "DecisionTransformerModel",
@@ -98,7 +104,9 @@ SERIES = family_of(
             sizes=False,
         ),
     },
+    says={"informer (ProbSparse)": "queries of its own"},
 )
+
 FORECAST_WITHOUT = family_of(
     "no attention, forecasting",
     {

@@ -145,18 +145,19 @@ def family_of(
     name: str,
     lines: dict[str, Line],
     *,
-    partial: dict[str, str] | None = None,
+    partial: Iterable[str] = (),
+    says: dict[str, str] | None = None,
     empty: Iterable[str] = (),
     slow: Iterable[str] = (),
 ) -> Family:
-    """Make a family of a table; ``partial`` maps a name to what its warning must say."""
+    """Make a family of a table; ``says`` maps a name to what a warning must say."""
     family = Family(name)
     for key, line in lines.items():
         expect: Expectation = "none" if key in empty else "exact"
-        if partial and key in partial:
+        if key in partial:
             expect = "partial"
-        says = (partial or {}).get(key, "")
+        said = (says or {}).get(key, "no attention was seen" if expect == "none" else "")
         road = ROADS.get(line.road, line.road)
         maker = functools.partial(make, line)
-        family.cases.append(Case(name, key, maker, expect=expect, says=says, road=road, slow=key in slow))
+        family.cases.append(Case(name, key, maker, expect, said, road, key in slow))
     return family

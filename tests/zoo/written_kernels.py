@@ -243,7 +243,7 @@ def vmapped():
     return Subject(model, lambda m: torch.vmap(m, randomness="different")(X[:, None]), list, trains=False)
 
 
-@KERNELS.add("the whole model as TorchScript", expect="none", road="")
+@KERNELS.add("the whole model as TorchScript", expect="none", says="no attention was seen", road="")
 def scripted():
     model = torch.jit.trace(spread_out(Stack(MaskedFill)).eval(), X)
     return Subject(model, lambda m: m(X), list, trains=False)

@@ -267,7 +267,7 @@ class SoftWords(nn.Module):
 def empty_case(name, build):
     """Register a model in which nothing is to be captured, and that is said."""
 
-    @MORE.add(name, expect="none", road="there is none")
+    @MORE.add(name, expect="none", says="no attention was seen", road="there is none")
     def make():
         return Subject(spread_out(build()), lambda m: m(X), list, has_dropout=False)
 

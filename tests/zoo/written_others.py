@@ -207,7 +207,7 @@ class Recurrent(nn.Module):
 def empty_case(name, build):
     """Register a model without attention: nothing is captured, and that is said."""
 
-    @OTHERS.add(name, expect="none", road="there is none")
+    @OTHERS.add(name, expect="none", says="no attention was seen", road="there is none")
     def make():
         return Subject(spread_out(build()), lambda m: m(X), list, has_dropout=False)
 
