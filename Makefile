@@ -7,13 +7,14 @@ BIN := .venv/bin
 # pytest-xdist workers: two share the time of the browser tests well, more only help on larger machines
 WORKERS ?= 2
 
-.PHONY: help demo test lint fast format viewer venv environment-demo environment-test clean
+.PHONY: help demo test lint fast zoo format viewer venv environment-demo environment-test clean
 
 help:
 	@echo "make demo    train the paper's model on tweets, write demo/attention.html and .png, open the page"
 	@echo "make test    every check and test, Python and TypeScript"
 	@echo "make fast    the inner loop: lint and the quick tests"
 	@echo "make lint    ruff, mypy, tsc        make format   let ruff rewrite the code"
+	@echo "make zoo     try headscape on every model of tests/zoo, write the table to docs/zoo.md"
 	@echo "make viewer  build the page's script if its sources changed"
 	@echo "make venv    only the environment with all tools        make clean   remove all that was made"
 
@@ -34,6 +35,9 @@ fast: environment-test
 	$(BIN)/ruff check .
 	$(BIN)/python scripts/viewer_build.py run typecheck test
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not browser"
+
+zoo: environment-test
+	$(BIN)/python -m tests.zoo --markdown docs/zoo.md
 
 format: environment-test
 	$(BIN)/ruff check --fix .

@@ -39,7 +39,8 @@ class Grid:
     ``rows`` and ``keys`` are places of the two factors' tokens, ``hidden`` is True where a mask forbids.
     ``bent`` tells weights from scores; ``whole`` are the weights before dropout; ``is_half``: one factor was
     learned, not made from the input; ``is_added``: queries and keys were added, not multiplied; ``pieces``
-    tells a product of several grids; ``source`` is the grid that the largest scores were taken from.
+    tells a product of several grids; ``source`` is the grid that the largest scores were taken from;
+    ``is_deep`` tells a grid of features, not tokens; ``bend`` names what made weights of it.
     """
 
     rows: Tensor | None
@@ -51,6 +52,8 @@ class Grid:
     is_added: bool = False
     pieces: bool = False
     source: "Grid | None" = None
+    is_deep: bool = False
+    bend: str = ""
     query_from: int = -1
     key_from: int = -1
 
@@ -82,7 +85,11 @@ class Grids:
         self._newest = newest_call
         self._grids: Beside[Grid] = Beside()
         self._outer: Beside[tuple[Tensor, Tensor, Names, Names]] = Beside()  # products waiting for their sum
-        self.straight = 0  # products of scores with values without a bend between
+        # Products that are near attention and none that could be shown, by what is to be said of them.
+        self.said: dict[str, int] = {}
+
+    def _say(self, what: str) -> None:
+        self.said[what] = self.said.get(what, 0) + 1
 
     def of(self, tensor: Any) -> Grid | None:
         """Return the grid of a tensor, if it is one."""
@@ -199,6 +206,8 @@ class Grids:
         rows, keys = (None if s is None else s.expand(tensor.shape) for s in (grid.rows, grid.keys))
         hidden = self._hidden(name, args, kwargs, source, tensor)
         grid = replace(grid, bent=grid.bent or name in BENDS, rows=rows, keys=keys, hidden=hidden)
+        if name in BENDS:
+            grid = replace(grid, bend=name)
         for other in there:
             if other is not source and (more := self.of(other)) is not None:
                 # A decay made of differences of states bends what it is made of, not the scores it scales.
@@ -274,13 +283,15 @@ class Grids:
             if self._places.is_fixed(other):
                 if self._mix(grid, own, made, result):
                     return None
-            elif both is not None and both.bent and not both.is_half:
-                if grid.bent and not grid.is_half:
+                if grid.bent and not grid.is_half and not grid.is_deep:
+                    self._say("learned values")
+            elif both is not None and both.bent and not (both.is_half or both.is_deep):
+                if grid.bent and not (grid.is_half or grid.is_deep):
                     self._chain((grid, both), (own, own_other, made), result)
                     return None
             elif meeting := self._meet(grid, tensor, own, other, own_other, made):
                 return meeting
-        if not any(g is not None and g.bent and not g.is_half for g in grids):
+        if not any(g is not None and g.bent and not (g.is_half or g.is_deep) for g in grids):
             self._begin(name, pair, names, result)
         return None
 
@@ -322,7 +333,9 @@ class Grids:
         for tensor, own, is_fixed in zip(pair, names[:2], fixed, strict=True):
             codes = None if is_fixed else self._places.met(tensor)
             if codes is not None and any(not is_constant(codes, list(own).index(a)) for a in summed):
-                return  # sums over tokens: no grid of scores
+                # Sums over tokens: a grid of features, if anything.
+                self._grids.put(result, Grid(None, None, is_deep=True))
+                return
             ends.append(None if codes is None else lettered(codes, list(own), list(names[2]), result.shape))
         calls = [self._newest([t]) for t in pair]
         if name in ("add", "sub") and any(end is None for end in ends):
@@ -361,11 +374,15 @@ class Grids:
             rows = keys = None
         elif None not in (rows, keys) and not along[1] and any(tensor.shape[n] > 1 for n in at):
             return None  # sums over something else than tokens
+        if grid.is_deep:
+            if grid.bent and adds_up(tensor, at):
+                self._say("features")
+            return None
         whole = tensor if grid.whole is None else grid.whole
         if (grid.is_half or grid.is_added) and (keys is None or not adds_up(whole, at)):
             return None
         if not grid.bent:
-            self.straight += 1
+            self._say("straight")
             return None
         sizes = {a: int(n) for a, n in zip(own, tensor.shape, strict=True)}
         shared = frozenset(

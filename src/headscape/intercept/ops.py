@@ -45,7 +45,7 @@ COPIES = frozenset({
 })  # fmt: skip
 PRODUCTS = frozenset({
     "matmul", "rmatmul", "bmm", "mm", "mv", "einsum", "baddbmm", "baddbmm_", "addbmm", "addmm", "linear",
-    "inner",
+    "inner", "cdist",
 })  # fmt: skip
 # Between scores and weights: what bends a row of scores into a row of weights.
 BENDS = frozenset({
