@@ -283,7 +283,7 @@ class Grids:
             if self._places.is_fixed(other):
                 if self._mix(grid, own, made, result):
                     return None
-                if grid.bent and not grid.is_half and not grid.is_deep:
+                if grid.bent and grid.keys is not None and bool((grid.keys < 0).all()):
                     self._say("learned values")
             elif both is not None and both.bent and not (both.is_half or both.is_deep):
                 if grid.bent and not (grid.is_half or grid.is_deep):
@@ -349,7 +349,9 @@ class Grids:
         if grid.is_half or grid.rows is None or grid.keys is None:
             return False
         lost = [n for n, a in enumerate(own) if a not in made]
-        if any(not is_constant(shadow, n) for shadow in (grid.rows, grid.keys) for n in lost):
+        if bool((grid.keys < 0).all()) or any(
+            not is_constant(shadow, n) for shadow in (grid.rows, grid.keys) for n in lost
+        ):
             return False
         rows, keys, hidden = (
             None if shadow is None else lettered(shadow, list(own), list(made), result.shape)
