@@ -134,7 +134,13 @@ def weights_of(source: Scores | Written, rows: Rows) -> tuple[Tensor, Tensor]:
     if mask is None:
         seen = torch.full(weights.shape[:3], weights.shape[3], dtype=torch.int32, device=weights.device)
         return weights, seen
-    visible = (~_forbidden(mask, weights)).expand(weights.shape).sum(-1, dtype=torch.int32)
+    if mask.dtype == torch.bool:  # said once for the heads that share it
+        mask = (
+            mask.expand(*mask.shape[:-1], weights.shape[3]) if mask.dim() else mask.expand(weights.shape[3])
+        )
+        visible = mask.sum(-1, dtype=torch.int32).expand(weights.shape[:3])
+    else:
+        visible = (~_forbidden(mask, weights)).expand(weights.shape).sum(-1, dtype=torch.int32)
     if isinstance(source, Scores):
         # A row that may see nothing has no weights: torch's own kernels return zeros for it.
         weights = torch.where((visible == 0).unsqueeze(-1), torch.zeros_like(weights), weights)
