@@ -237,11 +237,12 @@ def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:
     """
     batch, heads, key, width = value.shape
     wide = torch.float64 if value.dtype == torch.float64 else torch.float32
-    per_head = projection.detach().to(wide).reshape(projection.shape[0], -1, width).permute(1, 2, 0)
-    gram = torch.matmul(per_head, per_head.transpose(1, 2)).view(heads, -1, width, width)
+    count = projection.shape[1] // width
+    per_head = projection.detach().to(wide).reshape(projection.shape[0], count, width).permute(1, 2, 0)
+    gram = torch.matmul(per_head, per_head.transpose(1, 2)).view(heads, count // heads, width, width)
     exact = value.detach().to(wide).unsqueeze(2)
     squares = (torch.matmul(exact, gram) * exact).sum(-1)
-    norms: np.ndarray = squares.clamp_min(0).sqrt().float().view(batch, -1, key).cpu().numpy()
+    norms: np.ndarray = squares.clamp_min(0).sqrt().float().view(batch, count, key).cpu().numpy()
     return norms
 
 
