@@ -136,7 +136,7 @@ class Recorder:
                     watch(here.start, weights_of(rows, here)[0])
         seen = Seen(origin, shape, arrays, flow)
         broken = np.isnan(arrays.entropy) & (arrays.visible > 0)
-        if arrays.keys is None:
+        if arrays.keys is None and isinstance(rows, Written):  # rows hidden from all keys may hold NaN
             broken |= np.isnan(arrays.weights).any(-1)
         seen.nan_rows = int((broken & ~padded[:, None]).sum())
         if self.options.values and origin.projection is None:
