@@ -135,7 +135,7 @@ class Recorder:
             shape = (arrays.flow.shape[0], shape[1], arrays.flow.shape[2], standing.key_space.length)
         seen = Seen(origin, shape, arrays)
         broken = np.isnan(arrays.entropy) & (arrays.visible > 0)
-        if arrays.keys is None:
+        if arrays.keys is None and isinstance(rows, Written):  # rows hidden from all keys may hold NaN
             broken |= np.isnan(arrays.weights).any(-1)
         seen.nan_rows = int((broken & ~arrays.padded[:, None]).sum())
         if check is not None:
