@@ -141,7 +141,7 @@ class Watcher(TorchFunctionMode):
     ) -> None:
         """Note what one function did to states, scores and weights."""
         began, state = self.lineage.tick(), self.lineage.state
-        with aside(torch.device("cpu")):
+        with torch.no_grad():
             self.places.follow(name, func, args, kwargs, result)
             meeting = self.grids.follow(name, func, args, kwargs, result)
             self.lineage.after(name, func, args, kwargs, result)
@@ -156,7 +156,7 @@ class Watcher(TorchFunctionMode):
             self.tape.note(func, args, kwargs, result)
 
     def _write(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with aside(torch.device("cpu")):
+        with torch.no_grad():
             self.places.write(name, func, args, kwargs)
 
     def _project(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
