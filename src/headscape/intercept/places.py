@@ -57,17 +57,18 @@ class Space:
         if len(self.shape) == 1:
             self.examples = torch.zeros_like(self.examples)
         else:
-            self.examples = torch.arange(self.shape[1]).expand(self.shape).flatten()
+            self.examples = torch.arange(self.shape[1], device="cpu").expand(self.shape).flatten()
         self.__post_init__()
 
 
 def count_within(examples: Tensor, ranks: Tensor | None = None) -> Tensor:
     """Number the places of each example by rank, or as they stand: [0, 0, 1, 0] gives [0, 1, 0, 2]."""
-    order = torch.arange(len(examples)) if ranks is None else torch.argsort(ranks, stable=True)
+    every = torch.arange(len(examples), device="cpu")
+    order = every if ranks is None else torch.argsort(ranks, stable=True)
     order = order[torch.argsort(examples[order], stable=True)]
     ordered = examples[order]
     counted = torch.empty_like(order)
-    counted[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    counted[order] = every - torch.searchsorted(ordered, ordered)
     return counted
 
 
@@ -128,7 +129,7 @@ class Places:
         """Make a space of new tokens; ``examples`` broadcasts to ``shape``, default the first axis."""
         size = tuple(int(n) for n in shape)
         if examples is None:
-            examples = torch.arange(size[0]).view(-1, *[1] * (len(size) - 1))
+            examples = torch.arange(size[0], device="cpu").view(-1, *[1] * (len(size) - 1))
         rows = examples.cpu().long().expand(size).flatten()
         space = Space(len(self.spaces), self._next, size, rows, may_turn, ranks)
         self._next += len(rows)

@@ -336,7 +336,8 @@ def read_parts(
             value, mixed = (F.pad(t, (0, 0, 0, missing)) for t in (value, mixed))
         return Written(weights, mask), value, mixed
     if parts.kernel is None and not batch:
-        return Written(torch.zeros(0, heads, full, full)), torch.zeros(0, heads, full, width), None
+        nothing = torch.zeros(0, heads, full, full, device="cpu")
+        return Written(nothing), torch.zeros(0, heads, full, width, device="cpu"), None
     if parts.kernel is None or mixed is None:
         raise RuntimeError("torch's fused kernel ran without weights or a kernel that headscape knows")
     query, key, value = parts.kernel[:3]
