@@ -152,13 +152,17 @@ def capture(
     Parameters
     ----------
     model : torch.nn.Module
-        Any module built of torch.nn's attention, or calling ``scaled_dot_product_attention``.
+        Any module. What is seen: torch.nn's attention with its fast paths, ``scaled_dot_product_attention``,
+        ``flex_attention``, and attention written by hand (a product of two states, bent by a softmax or
+        another function, that meets a third). What is not is said in ``trace.warnings``.
     tokens : labels, optional
         One label a token: a list for every example alike, a list of lists for one each, or a dict by side
         (``{"source": ..., "target": ...}``) for an encoder-decoder. Padding may be left out.
-    keep : "auto", "all" or int
+    keep : "auto", "all", int or dict
         ``"all"`` keeps every weight; a number keeps that many keys a row, with the mass they hold;
-        ``"auto"`` keeps all while one pass's weights fit into 128 MiB, and 16 keys a row beyond.
+        ``{"threshold": 0.01}`` keeps weights from 0.01 on, ``{"nucleus": 0.9}`` the fewest keys that hold 90 %
+        of a row; ``"auto"`` keeps all while one pass's weights fit into 128 MiB, and 16 keys a row beyond.
+        Statistics are exact over all keys, whatever is kept.
     values : bool
         Also record what the edges carry (contributions) and the norms of residual and feed-forward parts.
     classes : sequence of str, optional
