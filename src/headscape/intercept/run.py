@@ -4,12 +4,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from headscape.errors import CaptureError, CaptureWarning, HeadscapeError, NoAttentionError, OptionError
 from headscape.intercept.assemble import assemble
@@ -35,7 +36,8 @@ def watch(
         output = call()
     trace = None
     try:
-        trace = assemble(watcher, output, model=type(model).__name__, step=step)
+        with _unseen():
+            trace = assemble(watcher, output, model=type(model).__name__, step=step)
     except HeadscapeError:
         raise
     except Exception as error:  # the user's forward has run: keep it
@@ -63,6 +65,15 @@ def _uncompiled() -> AbstractContextManager[object]:
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance
+
+
+def _unseen() -> AbstractContextManager[object]:
+    """Keep the user's own modes and hooks on saved tensors (checkpointing sets some) off headscape's work."""
+    stack = ExitStack()
+    stack.enter_context(torch.autograd.graph.saved_tensors_hooks(torch.Tensor.detach, torch.Tensor.detach))
+    stack.enter_context(torch._C.DisableTorchFunction())
+    stack.enter_context(_disable_current_modes())  # type: ignore[no-untyped-call]
+    return stack
 
 
 class Run:
@@ -113,7 +124,8 @@ class Run:
     def visit(self, call: Callable[[], Any]) -> Any:
         """Run ``call``, one forward pass of the model, and add its trace."""
         here = threading.get_ident()
-        if here in self._busy:  # the model calls itself: one pass
+        is_again = torch._C._current_graph_task_id() != -1  # a checkpoint runs it again, for backward
+        if is_again or here in self._busy:  # or the model calls itself: one pass
             return call()
         self._busy.add(here)
         try:
