@@ -195,7 +195,7 @@ def test_parameters_changed_between_passes_are_the_ones_that_ran():
 
 
 def test_tensors_saved_for_backward_are_the_models_own():
-    model, x = make("kernel", dropout=0.2).train(), inputs()
+    model, x = make("kernel").train(), inputs()
 
     def save():
         saved = []
@@ -207,7 +207,7 @@ def test_tensors_saved_for_backward_are_the_models_own():
     with headscape.capture(model, keep="all", strict=True) as run:
         assert save() == plain
     assert len(plain) > 10
-    expect(run.trace, truth(model.layers, x)[:1] + [run.trace.calls[1].arrays.weights])
+    expect(run.trace, truth(model.layers, x))
 
 
 def test_gradients_that_are_gathered_before_stay_as_they_are():

@@ -4,13 +4,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 from headscape.errors import CaptureError, CaptureWarning, HeadscapeError, NoAttentionError, OptionError
 from headscape.intercept.assemble import assemble
@@ -18,8 +18,13 @@ from headscape.intercept.doorway import Doorway, close_door, open_door
 from headscape.intercept.names import Names
 from headscape.intercept.plain import keeping_fast_paths
 from headscape.intercept.recorder import Keep, Options
+from headscape.intercept.unseen import unseen
 from headscape.intercept.watcher import Watcher
 from headscape.trace.trace import Trace
+
+_NO_NUMBERS = (
+    "the tensors of this pass hold no numbers (meta device or fake tensors), so there are no weights to record"
+)
 
 
 def watch(
@@ -30,13 +35,18 @@ def watch(
     The result is the model's own, bit for bit. An exception of the model passes through unchanged. The trace
     is None where nothing could be recorded; a :class:`CaptureWarning` then says why.
     """
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # what is watched would be in the program
+        return _traced(model, call, options), None
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)
     with _uncompiled(), keeping_fast_paths(), watcher:
         output = call()
     trace = None
     try:
-        with _unseen():
+        with unseen():
+            if _has_no_numbers(output):
+                watcher.problems[:] = [_NO_NUMBERS]
+                watcher.recorder.calls.clear()
             trace = assemble(watcher, output, model=type(model).__name__, step=step)
     except HeadscapeError:
         raise
@@ -48,6 +58,8 @@ def watch(
         watcher.problems.append(f"putting the trace together failed: {type(error).__name__}: {error}")
     if trace is not None and not trace.calls and not watcher.problems:
         warnings.warn(trace.warnings[0], CaptureWarning, stacklevel=4)
+    if watcher.problems and options.strict:
+        raise CaptureError(f"{type(model).__name__} could not be captured: {'; '.join(watcher.problems[:3])}")
     if watcher.problems:
         warnings.warn(
             f"headscape could not capture everything of {type(model).__name__}; the model's result is not "
@@ -67,13 +79,23 @@ def _uncompiled() -> AbstractContextManager[object]:
     return stance
 
 
-def _unseen() -> AbstractContextManager[object]:
-    """Keep the user's own modes and hooks on saved tensors (checkpointing sets some) off headscape's work."""
-    stack = ExitStack()
-    stack.enter_context(torch.autograd.graph.saved_tensors_hooks(torch.Tensor.detach, torch.Tensor.detach))
-    stack.enter_context(torch._C.DisableTorchFunction())
-    stack.enter_context(_disable_current_modes())  # type: ignore[no-untyped-call]
-    return stack
+def _traced(model: nn.Module, call: Callable[[], Any], options: Options) -> Any:
+    text = (
+        f"{type(model).__name__} was being made into a program (torch.jit.trace, torch.export), so this pass "
+        "is not captured. Capture a plain call of the model, or the finished program."
+    )
+    if options.strict:
+        raise CaptureError(text)
+    warnings.warn(text, CaptureWarning, stacklevel=5)
+    return call()
+
+
+def _has_no_numbers(output: Any) -> bool:
+    return any(
+        t.is_meta or type(t).__name__ == "FakeTensor"
+        for t in tree_leaves(output)
+        if isinstance(t, torch.Tensor)
+    )
 
 
 class Run:
