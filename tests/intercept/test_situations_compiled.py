@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 from tests.intercept.situations import (
-    MIXES, expect, inputs, make, same, state_of, truth,
+    MIXES,
+    expect,
+    inputs,
+    make,
+    same,
+    state_of,
+    truth,
 )  # fmt: skip
 from torch import nn
 from torch._dynamo.utils import counters
@@ -306,7 +312,7 @@ def test_scripted_parts_of_a_python_model_have_their_own_paths(way):
 
 
 def by_trace(module, x):
-    return torch.jit.trace(lambda x: module(x), x, check_trace=False)
+    return torch.jit.trace(module.forward, x, check_trace=False)
 
 
 @pytest.mark.parametrize("way", [by_trace, exported])

@@ -7,7 +7,18 @@ import pytest
 import torch
 from tests.intercept.by_hand import softmax
 from tests.intercept.situations import (
-    HEADS, PATHS, WIDTH, Block, block_truth, captured, expect, inputs, make, same, state_of, truth,
+    HEADS,
+    PATHS,
+    WIDTH,
+    Block,
+    block_truth,
+    captured,
+    expect,
+    inputs,
+    make,
+    same,
+    state_of,
+    truth,
 )  # fmt: skip
 from torch import nn
 from transformers import AlbertConfig, AlbertModel, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM

@@ -8,7 +8,17 @@ import pytest
 import torch
 import torch.distributed as dist
 from tests.intercept.situations import (
-    MIXES, PATHS, Stack, captured, expect, inputs, make, one_pass, same, state_of, truth,
+    MIXES,
+    PATHS,
+    Stack,
+    captured,
+    expect,
+    inputs,
+    make,
+    one_pass,
+    same,
+    state_of,
+    truth,
 )  # fmt: skip
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -106,7 +116,7 @@ class Replicated(nn.Module):
         parts = x.chunk(2)
         replicas = [replica_of(self.module) for _ in parts]
         with ThreadPoolExecutor(2) as pool:
-            return torch.cat(list(pool.map(lambda replica, part: run(replica, part), replicas, parts)))
+            return torch.cat(list(pool.map(run, replicas, parts)))
 
 
 def replica_of(module):
@@ -187,8 +197,7 @@ def test_fully_sharded_layers_are_the_same_bits_and_names(mix, group):
     with headscape.capture(model, keep="all", strict=True) as captured_run:
         seen = one_pass(model, model, x, backward=True)
     for a, b in zip(plain, seen, strict=True):
-        a, b = (t.full_tensor() if hasattr(t, "full_tensor") else t for t in (a, b))
-        assert torch.equal(a, b)
+        assert torch.equal(*(t.full_tensor() if hasattr(t, "full_tensor") else t for t in (a, b)))
     (trace,) = captured_run.traces
     expect(trace, truth(plain_model.layers, x), warnings=trace.warnings)
     assert [text for text in trace.warnings if "Do not trust" in text] == []

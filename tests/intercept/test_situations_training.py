@@ -8,7 +8,19 @@ import torch
 import torch.utils.checkpoint
 from tests.intercept import by_hand
 from tests.intercept.situations import (
-    HEADS, MIXES, PATHS, Attention, Stack, array, captured, expect, inputs, make, one_pass, same, truth,
+    HEADS,
+    MIXES,
+    PATHS,
+    Attention,
+    Stack,
+    array,
+    captured,
+    expect,
+    inputs,
+    make,
+    one_pass,
+    same,
+    truth,
 )  # fmt: skip
 from torch import nn
 

@@ -22,9 +22,8 @@ from headscape.intercept.unseen import unseen
 from headscape.intercept.watcher import Watcher
 from headscape.trace.trace import Trace
 
-_NO_NUMBERS = (
-    "the tensors of this pass hold no numbers (meta device or fake tensors), so there are no weights to record"
-)
+_NO_NUMBERS = "the tensors of this pass hold no numbers (meta device or fake tensors), "
+    "so there are no weights to record"
 
 
 def watch(
@@ -35,7 +34,7 @@ def watch(
     The result is the model's own, bit for bit. An exception of the model passes through unchanged. The trace
     is None where nothing could be recorded; a :class:`CaptureWarning` then says why.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # what is watched would be in the program
+    if torch._C._is_tracing() or torch.compiler.is_compiling():  # what is watched would be in the program
         return _traced(model, call, options), None
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)

@@ -17,7 +17,7 @@ def unseen() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch._C.DisableTorchFunction())
         if torch._C._len_torch_dispatch_stack():
-            stack.enter_context(_disable_current_modes())  # type: ignore[no-untyped-call]
+            stack.enter_context(_disable_current_modes())
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
             own = torch.Tensor.detach  # not the identity: a tensor that its own graph holds is never freed
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(own, own))
