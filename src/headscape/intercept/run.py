@@ -22,8 +22,9 @@ from headscape.intercept.unseen import unseen
 from headscape.intercept.watcher import Watcher
 from headscape.trace.trace import Trace
 
-_NO_NUMBERS = "the tensors of this pass hold no numbers (meta device or fake tensors), "
-    "so there are no weights to record"
+_NO_NUMBERS = (
+    "the tensors of this pass hold no numbers (meta device or fake tensors): there are no weights to record"
+)
 
 
 def watch(
