@@ -51,29 +51,37 @@ def make_models() -> list[nn.Module]:
     return [written.eval(), fused.eval()]
 
 
-def read() -> tuple[int, int, int]:
-    """Count what is alive now, after a collection: resident bytes, objects, tensors."""
+def read() -> tuple[int, int, int, int]:
+    """Count what is alive now, after a collection: resident bytes, objects, tensors, blocks of memory."""
     gc.collect()
     alive = gc.get_objects()
     tensors = sum(issubclass(type(thing), torch.Tensor) for thing in alive)
-    return psutil.Process().memory_info().rss, len(alive), tensors
+    objects = len(alive)
+    del alive
+    return psutil.Process().memory_info().rss, objects, tensors, sys.getallocatedblocks()
 
 
-def soak(captures: int, every: int) -> Readings:
+def soak(captures: int, every: int, *, plain: bool = False) -> Readings:
     """Capture again and again, both models in turn, and read what is alive after each block.
+
+    With ``plain`` the same passes run without a capture.
 
     Returns
     -------
-    (reading, 4) int64 array
-        Captures made, resident bytes, objects, tensors.
+    (reading, 5) int64 array
+        Passes made, resident bytes, objects, tensors, blocks of Python's memory.
     """
     torch.manual_seed(0)
     models, x = make_models(), torch.randn(2, 24, 32)
-    readings = np.zeros((captures // every + 1, 4), np.int64)  # made at once: it must not grow itself
+    readings = np.zeros((captures // every + 1, 5), np.int64)  # made at once: it must not grow itself
     for n in range(captures + 1):
         if n % every == 0:
             readings[n // every] = (n, *read())
         model = models[n % 2]
+        if plain:
+            with torch.no_grad():
+                model(x)
+            continue
         with torch.no_grad(), headscape.capture(model) as run:
             model(x)
         if not run.trace.calls:
@@ -96,18 +104,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--captures", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=250)
+    parser.add_argument("--plain", action="store_true", help="the same passes without a capture")
     asked = parser.parse_args()
     began = time.perf_counter()
     soak(200, 200)  # imports, compiled kernels, caches
-    readings = soak(asked.captures, asked.every)
-    print(f"{'captures':>9} {'resident MiB':>13} {'objects':>9} {'tensors':>8}")
+    readings = soak(asked.captures, asked.every, plain=asked.plain)
+    print(f"{'passes':>9} {'resident MiB':>13} {'objects':>9} {'tensors':>8} {'blocks':>9}")
     step = max(1, (len(readings) - 1) // 8)
-    for count, resident, objects, tensors in readings[::step].tolist():
-        print(f"{count:>9,} {resident / 2**20:>13.2f} {objects:>9,} {tensors:>8}")
+    for count, resident, objects, tensors, blocks in readings[::step].tolist():
+        print(f"{count:>9,} {resident / 2**20:>13.2f} {objects:>9,} {tensors:>8} {blocks:>9,}")
     rise, error = slope(readings)
-    _, _, objects, tensors = (readings[-1] - readings[1]).tolist()
+    _, _, objects, tensors, blocks = (readings[-1] - readings[1]).tolist()
     print(f"\nresident memory grows by {rise:+.1f} ± {2 * error:.1f} bytes a capture (two standard errors)")
-    print(f"objects {objects:+,}, tensors {tensors:+,} from capture {readings[1, 0]:,} on")
+    print(
+        f"objects {objects:+,}, tensors {tensors:+,}, blocks {blocks:+,} from capture {readings[1, 0]:,} on"
+    )
     leaks = rise - 2 * error > LEAK_BYTES or objects > 0 or tensors > 0
     print(f"verdict: {'LEAKS' if leaks else 'no growth'} ({time.perf_counter() - began:.0f} s)")
     return int(leaks)
