@@ -6,8 +6,6 @@ import torch
 from tests.intercept.situations import (
     MIXES,
     PATHS,
-    Attention,
-    block_truth,
     captured,
     expect,
     inputs,
@@ -253,6 +251,7 @@ def test_default_device_and_default_dtype_of_the_users_own():
         expect(captured(model, x, strict=True), truth(model.layers, x))
 
 
+@side_work
 def test_default_device_of_another_kind_does_not_move_headscapes_work():
     model, x = make("kernel"), inputs()
     with torch.device("meta"):  # every factory without a device makes an empty tensor
@@ -393,7 +392,5 @@ def test_the_reference_rejects_other_weights():
         expect(captured(model, x), wrong)
     with pytest.raises(AssertionError):
         expect(captured(model, x), truth(model.layers, x), [*PATHS[:1], "layers.1"])
-    assert block_truth(model.layers[0], x.numpy())[0].shape == (2, 4, 6, 6)
-    assert isinstance(model.layers[0].attn, Attention)
     with pytest.raises(AssertionError):
         same(one_pass(model, model, x), one_pass(make(seed=1), make(seed=1), x))
