@@ -31,9 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning"),  # torch's own, under vmap
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),  # torch's jvp
 ]
-side_work = pytest.mark.xfail(
-    strict=True, reason="the watcher's side work is seen by modes and subclasses of the user's own"
-)
 TOLD = r"transform of torch\.func \(vmap, grad, jvp\)"
 
 
@@ -149,17 +146,8 @@ class Doubling(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(
-    ("place", "mode"),
-    [
-        pytest.param("around the capture", Watching, marks=side_work),
-        pytest.param("around the call", Watching, marks=side_work),
-        ("inside the model", Watching),
-        pytest.param("around the capture", Dispatching, marks=side_work),
-        pytest.param("around the call", Dispatching, marks=side_work),
-        pytest.param("inside the model", Dispatching, marks=side_work),
-    ],
-)
+@pytest.mark.parametrize("mode", [Watching, Dispatching])
+@pytest.mark.parametrize("place", ["around the capture", "around the call", "inside the model"])
 @pytest.mark.parametrize("mix", MIXES)
 def test_modes_of_the_users_own_see_what_they_saw_without_capture(mix, place, mode):
     model, x, watching = make(mix), inputs(), mode()
@@ -221,7 +209,6 @@ def test_mode_that_changes_the_scores_is_in_the_weights():
     )
 
 
-@side_work
 def test_flops_are_counted_without_those_of_headscape():
     def count(model, x):
         counter = FlopCounterMode(display=False)
@@ -301,7 +288,6 @@ class Tagged(torch.Tensor):
     count = 0
 
 
-@side_work
 @pytest.mark.parametrize("mix", MIXES)
 def test_inputs_of_a_tensor_subclass_stay_one(mix):
     model, x = make(mix), inputs()
