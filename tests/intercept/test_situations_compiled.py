@@ -246,9 +246,6 @@ def exported(module, x):
 
 
 WITHOUT_PYTHON = [scripted, traced, exported]
-unseen_yet = pytest.mark.xfail(
-    strict=True, reason="no Python function runs in these: they need an engine below it, a dispatch mode"
-)
 
 
 @pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "hand"])
@@ -273,7 +270,7 @@ def test_programs_without_python_keep_their_result_and_say_when_nothing_was_seen
 
 
 @pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "hand"])
-@pytest.mark.parametrize("way", [pytest.param(way, marks=unseen_yet) for way in (scripted, traced)])
+@pytest.mark.parametrize("way", [scripted, traced])
 def test_scripted_and_traced_modules_are_captured(way, kernel):
     torch.manual_seed(0)
     module, x = Bare(kernel).eval(), inputs()
@@ -284,7 +281,7 @@ def test_scripted_and_traced_modules_are_captured(way, kernel):
     expect(run.trace, [bare_truth(module, x)], [""], warnings=run.trace.warnings)
 
 
-@pytest.mark.parametrize("kernel", [pytest.param(True, marks=unseen_yet), False], ids=["kernel", "hand"])
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "hand"])
 def test_exported_programs_are_captured(kernel):
     torch.manual_seed(0)
     module, x = Bare(kernel).eval(), inputs()
@@ -298,7 +295,6 @@ def test_exported_programs_are_captured(kernel):
     )
 
 
-@unseen_yet
 @pytest.mark.parametrize("way", [scripted, traced])
 def test_scripted_parts_of_a_python_model_have_their_own_paths(way):
     torch.manual_seed(0)

@@ -153,16 +153,17 @@ class Places:
 
     def look_up(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return space, example and token of each code as int64 CPU tensors; -1 where unknown."""
-        flat = codes.detach().cpu().long().contiguous()
-        bases = torch.tensor([s.base for s in self.spaces] or [0])
-        space = torch.where(flat >= 0, torch.searchsorted(bases, flat, right=True) - 1, -1)
-        example, token = torch.full_like(flat, -1), torch.full_like(flat, -1)
-        for number in np.unique(space.numpy()).tolist():
-            if number >= 0:
-                here, known = space == number, self.spaces[number]
-                example[here] = known.examples[flat[here] - known.base]
-                token[here] = known.tokens[flat[here] - known.base]
-        return space, example, token
+        flat = codes.detach().cpu().numpy().astype(np.int64)
+        bases = np.array([s.base for s in self.spaces] or [0])
+        space = np.where(flat >= 0, np.searchsorted(bases, flat, side="right") - 1, -1)
+        example, token = np.full(flat.shape, -1), np.full(flat.shape, -1)
+        for number in range(int(space.min(initial=0)), int(space.max(initial=-1)) + 1):
+            here = space == number
+            if number >= 0 and here.any():
+                known = self.spaces[number]
+                example[here] = known.examples.numpy()[flat[here] - known.base]
+                token[here] = known.tokens.numpy()[flat[here] - known.base]
+        return torch.from_numpy(space), torch.from_numpy(example), torch.from_numpy(token)
 
     def _begin(self, tensor: Tensor) -> Tensor | None:
         """Number the elements of an input: each (batch, token) of three axes, else each element."""

@@ -71,6 +71,8 @@ class Origin:
     extra_keys: int = 0  # keys that no token stands behind (bias_k, zero attention)
     pieces: bool = False  # a factor of a product of several matrices
     has_own_rows: bool = False  # each head has rows of other tokens
+    of_pieces: int = 1  # how many calls of one run of the module stand beside it
+    bend: str = ""  # what made weights of scores, in code written by hand
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Seen:
     nan_rows: int = 0
     half: bool = False  # computed in less than float32
     size: float = 1.0  # largest number in the output that the self-check compares
+    largest_sum: float = 1.0  # largest sum of a row of weights
     value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
 
     @property
@@ -126,19 +129,26 @@ class Recorder:
             where = (None, None) if standing.is_plain and standing.rows == shape[3] else standing.positions()
             arrays = gather(rows, self._keeping(shape), Facts(padded, padded_keys, norms, flow, *where))
             if check is not None:
-                check.look(rows)
+                check.look(rows, arrays.largest)
         if not standing.is_plain:
             arrays = standing.spread(arrays)
             shape = (arrays.flow.shape[0], shape[1], arrays.flow.shape[2], standing.key_space.length)
         seen = Seen(origin, shape, arrays)
         broken = np.isnan(arrays.entropy) & (arrays.visible > 0)
-        if arrays.keys is None:
+        if arrays.keys is None and isinstance(rows, Written):  # rows hidden from all keys may hold NaN
             broken |= np.isnan(arrays.weights).any(-1)
         seen.nan_rows = int((broken & ~arrays.padded[:, None]).sum())
         if check is not None:
             seen.self_check, seen.size = check.largest, check.size
+        if arrays.weights.size:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                seen.largest_sum = float(
+                    np.nanmax(np.nan_to_num(arrays.weights).sum(-1) / arrays.kept, initial=0)
+                )
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
+        # A view of the values keeps all of a block's projections alive: let go of it.
+        seen.origin = replace(origin, value=None, projection=None)
         self.calls.append(seen)
         self._count(seen)
         return seen
