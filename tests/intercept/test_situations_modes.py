@@ -240,7 +240,6 @@ def test_default_device_and_default_dtype_of_the_users_own():
         expect(captured(model, x, strict=True), truth(model.layers, x))
 
 
-@side_work
 def test_default_device_of_another_kind_does_not_move_headscapes_work():
     model, x = make("kernel"), inputs()
     with torch.device("meta"):  # every factory without a device makes an empty tensor
