@@ -29,9 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning"),  # torch's own, under vmap
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),  # torch's jvp
 ]
-side_work = pytest.mark.xfail(
-    strict=True, reason="the watcher's side work is seen by modes and subclasses of the user's own"
-)
 TOLD = r"transform of torch\.func \(vmap, grad, jvp\)"
 
 
@@ -147,17 +144,8 @@ class Doubling(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(
-    ("place", "mode"),
-    [
-        pytest.param("around the capture", Watching, marks=side_work),
-        pytest.param("around the call", Watching, marks=side_work),
-        ("inside the model", Watching),
-        pytest.param("around the capture", Dispatching, marks=side_work),
-        pytest.param("around the call", Dispatching, marks=side_work),
-        pytest.param("inside the model", Dispatching, marks=side_work),
-    ],
-)
+@pytest.mark.parametrize("mode", [Watching, Dispatching])
+@pytest.mark.parametrize("place", ["around the capture", "around the call", "inside the model"])
 @pytest.mark.parametrize("mix", MIXES)
 def test_modes_of_the_users_own_see_what_they_saw_without_capture(mix, place, mode):
     model, x, watching = make(mix), inputs(), mode()
@@ -219,7 +207,6 @@ def test_mode_that_changes_the_scores_is_in_the_weights():
     )
 
 
-@side_work
 def test_flops_are_counted_without_those_of_headscape():
     def count(model, x):
         counter = FlopCounterMode(display=False)
@@ -251,7 +238,6 @@ def test_default_device_and_default_dtype_of_the_users_own():
         expect(captured(model, x, strict=True), truth(model.layers, x))
 
 
-@side_work
 def test_default_device_of_another_kind_does_not_move_headscapes_work():
     model, x = make("kernel"), inputs()
     with torch.device("meta"):  # every factory without a device makes an empty tensor
@@ -300,7 +286,6 @@ class Tagged(torch.Tensor):
     count = 0
 
 
-@side_work
 @pytest.mark.parametrize("mix", MIXES)
 def test_inputs_of_a_tensor_subclass_stay_one(mix):
     model, x = make(mix), inputs()

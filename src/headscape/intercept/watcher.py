@@ -26,6 +26,7 @@ from headscape.intercept.recorder import Options
 from headscape.intercept.rows import Scores, Written, aside
 from headscape.intercept.shadows import tensors_in
 from headscape.intercept.torch_nn import FusedLayer, Scope, bound, padded_of, unfold
+from headscape.intercept.unseen import unseen
 
 _FUSED_LAYER = torch._transformer_encoder_layer_fwd
 _FUSED_ATTENTION = torch._native_multi_head_attention
@@ -124,7 +125,8 @@ class Watcher(TorchFunctionMode):
     def attempt(self, doing: str, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run side work; a failure is noted, never passed on (unless strict, or labels do not fit)."""
         try:
-            return work(*args, **kwargs)
+            with unseen():
+                return work(*args, **kwargs)
         except LabelError:  # the caller's own
             raise
         except Exception as error:  # whatever goes wrong here must not reach the user's forward
