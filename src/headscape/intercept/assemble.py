@@ -9,6 +9,7 @@ import numpy as np
 
 from headscape.errors import LabelError
 from headscape.intercept.answer import read_answer
+from headscape.intercept.gradients import gradient_notes
 from headscape.intercept.places import Space
 from headscape.intercept.recorder import Options, Seen
 from headscape.intercept.watcher import Watcher
@@ -293,6 +294,7 @@ def _notes(watcher: Watcher, calls: tuple[AttentionCall, ...], model: str) -> li
                 f"{where}: recorded weights and values give an output that differs from the model's by "
                 f"{call.self_check:.2g} (expected below {limit:.2g}). Do not trust this call."
             )
+    notes += gradient_notes(watcher.recorder.calls, asked=watcher.options.gradients)
     paths = {call.path for call in calls}
     for name, module in watcher.names.all():
         inside = any(

@@ -141,7 +141,7 @@ def capture(
     *,
     classes: Sequence[str] | None = None,
     patches: Any = None,
-    strict: bool = False,
+    **switches: bool,
 ) -> Run:
     """Watch the attention of every forward pass of ``model`` inside a ``with`` block.
 
@@ -163,8 +163,14 @@ def capture(
         Names of the model's classes, in the order of its output.
     patches : array, optional
         Pictures of the last tokens, (batch, patch, height, width[, 3]): uint8, or floats from 0 to 1.
-    strict : bool
+    strict : bool, default False
         Raise :class:`CaptureError` where headscape's own work fails, instead of warning.
+    gradients : bool, default False
+        Also note the gradient of the loss with respect to each kept weight, when ``loss.backward()`` runs:
+        ``call.gradient()``. Later backward passes add to it, as they do to ``.grad`` (and it is scaled where
+        the loss is, as with a GradScaler). Until the graph of the pass is gone, its values are held: batch x
+        heads x keys x head width numbers a call, which most graphs hold anyway, but checkpointed ones do not.
+        Where dropout acts on the weights the gradient is not known and stays NaN; ``trace.warnings`` says so.
 
     Returns
     -------
@@ -173,6 +179,8 @@ def capture(
 
     Raises
     ------
+    OptionError
+        There is no such option.
     LabelError
         From the model's call: labels do not fit the tokens the model saw.
 
@@ -187,6 +195,6 @@ def capture(
     ['layers.0.self_attn', 'layers.1.self_attn']
     """
     options = Options.named(
-        "capture", tokens=tokens, keep=keep, values=values, classes=classes, patches=patches, strict=strict
+        "capture", (), tokens=tokens, keep=keep, values=values, classes=classes, patches=patches, **switches
     )
     return Run(model, options)

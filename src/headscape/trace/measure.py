@@ -116,7 +116,13 @@ def keep_top(arrays: CallArrays, k: int) -> CallArrays:
     total = arrays.weights.sum(-1)
     kept = np.divide(weights.sum(-1), total, out=np.zeros_like(total), where=total > 0)
     rest = {
-        name: array for name, array in arrays.present().items() if name not in ("weights", "keys", "kept")
+        name: array
+        for name, array in arrays.present().items()
+        if name not in ("weights", "keys", "kept", "gradient")
     }
+    if arrays.gradient is not None:
+        gradient = np.take_along_axis(arrays.gradient, np.maximum(keys, 0), axis=-1)
+        # NaN stays: no backward pass has come by yet.
+        rest["gradient"] = np.where((keys < 0) & ~np.isnan(gradient), np.float32(0), gradient)
     rest.setdefault("value_norms", None)  # type: ignore[arg-type]
     return CallArrays(weights=weights, keys=keys, kept=kept, **rest)  # type: ignore[arg-type]
