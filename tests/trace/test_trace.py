@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import headscape
 from headscape.errors import FileError, FormatError, LabelError, NotKeptError, OptionError, ShapeError
 from headscape.trace.block import pack, unpack
-from headscape.trace.call import TokenFlow, select_top
+from headscape.trace.call import AttentionCall, CallArrays, TokenFlow, select_top
 from headscape.trace.file import from_bytes, to_bytes
 from headscape.trace.measure import Facts, gather_rows, keep_top, row_bits
 from headscape.trace.outputs import share_text
@@ -252,3 +252,19 @@ def test_any_description_is_a_trace_or_a_format_error(data):
     holder[data.draw(st.sampled_from(sorted(holder)))] = data.draw(junk)
     with contextlib.suppress(FormatError):
         from_bytes(pack(arrays, json.loads(json.dumps(meta))))
+
+
+def test_lists_that_a_threshold_cut_are_not_the_whole_matrix():
+    weights = np.array([[[[0.25, 0.25, 0.25, 0.25], [0.9, 0.05, 0.03, 0.02]]]], np.float32)
+    keys = np.where(weights > 0.1, np.arange(4, dtype=np.int32), -1)
+    kept = np.array([[[1, 0.9]]], np.float32)
+    rows = {name: np.zeros((1, 1, 2), np.float32) for name in ("entropy", "distance", "first_key", "largest")}
+    arrays = CallArrays(
+        weights=np.where(keys < 0, 0, weights), keys=keys, kept=kept, visible=np.full((1, 1, 2), 4, np.int32),
+        padded=np.zeros((1, 2), bool), padded_keys=np.zeros((1, 4), bool), value_norms=None,
+        flow=np.zeros((1, 4, 2), np.float32), received=np.zeros((1, 1, 4), np.float32), **rows,
+    )  # fmt: skip
+    call = AttentionCall("a", "a", 0, "self", "sdpa", 0, 0, 0, (1, 1, 2, 4), arrays)
+    assert not call.is_whole
+    with pytest.raises(NotKeptError, match="kept the top 4"):
+        call.weights()

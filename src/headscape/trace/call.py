@@ -12,6 +12,8 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
+# Share of a row's attention that rounding may take from a list of all its keys.
+WHOLE_MASS = 1e-5
 TOP_K = 16  # keys a row keeps when nobody says how many
 
 
@@ -153,7 +155,13 @@ class AttentionCall:
     def is_whole(self) -> bool:
         """Whether every weight above 0 was kept: the matrix itself, or lists of keys that leave none out."""
         a = self.arrays
-        return a.keys is None or int(a.visible.max(initial=0)) <= a.weights.shape[-1]
+        if a.keys is None:
+            return True
+        # Where a rule cut some rows shorter than others, a list may be long enough and still leave keys out.
+        short = (a.keys >= 0).sum(-1) < a.visible
+        return int(a.visible.max(initial=0)) <= a.weights.shape[-1] and not bool(
+            (short & (a.kept < 1 - WHOLE_MASS)).any()
+        )
 
     @property
     def has_values(self) -> bool:
