@@ -130,7 +130,8 @@ class Calls:
         value = layout.keys_of(given.value, (*given.key_ahead, "n", "e"), shared_heads=True).detach()
         shown = result.reshape(*given.query.shape[:-1], result.shape[-1])
         mixed = None if given.drops else layout.queries_of(shown, (*ahead, "m", "e")).detach()
-        live = Live(result, lambda t: layout.queries_of(t.reshape(shown.shape), (*ahead, "m", "e")))
+        shape = shown.shape  # a hook that held the tensor itself would keep its own graph alive
+        live = Live(result, lambda t: layout.queries_of(t.reshape(shape), (*ahead, "m", "e")))
         follows = self.lineage.newest_call([given.states]), self.lineage.newest_call([given.key])
         found = Found(
             source, scores, value, mixed, _grouped(layout, axes, rows, keys), follows,
