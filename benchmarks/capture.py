@@ -104,19 +104,21 @@ def affordable(name: str, length: int, chosen: list[str]) -> list[str]:
     return [way for way in chosen if fits or way not in ("all", "usual")]
 
 
-def time_ways(name: str, length: int, rounds: int, chosen: list[str]) -> dict[str, list[float]]:
+def time_ways(
+    name: str, length: int, rounds: int, chosen: list[str], clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Return the seconds of every way in every round; one round before them is not counted."""
     ways = ways_of(name, length)
     times: dict[str, list[float]] = {way: [] for way in affordable(name, length, chosen)}
     with torch.no_grad():
         for counted in (False, *[True] * rounds):
-            for way in times:
-                begin = time.perf_counter()
+            for way, spent in times.items():
+                begin = clock()
                 result = ways[way]()
-                spent = time.perf_counter() - begin
+                took = clock() - begin
                 del result
                 if counted:
-                    times[way].append(spent)
+                    spent.append(took)
     return times
 
 
@@ -163,7 +165,7 @@ def memory_of(name: str, length: int, way: str) -> int | None:
     return None if found is None else int(found["added"])
 
 
-def machine() -> str:
+def machine(is_cpu: bool) -> str:
     """Say what this ran on."""
     names = {"model name": platform.processor() or platform.machine()}
     info = Path("/proc/cpuinfo")
@@ -177,8 +179,9 @@ def machine() -> str:
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"no {package}")
     load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
+    threads = "processor time of one thread" if is_cpu else f"{torch.get_num_threads()} threads"
     return (
-        f"{names['model name']}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{load}; "
+        f"{names['model name']}, {os.cpu_count()} cores, {threads}{load}; "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
@@ -225,8 +228,8 @@ def write_markdown(path: Path, about: str, heads: list[str], rows: list[list[str
     lines = [
         f"Measured by `benchmarks/capture.py`: {about}.",
         "",
-        "Times are multiples of the plain model's: ratio of medians, and of minima in brackets. Memory is the "
-        "peak of one pass above the process before it; ways other than plain show what they add to plain. "
+        "Times are multiples of the plain model's: ratio of medians, and of minima in brackets. Memory is "
+        "the peak of one pass above the process before it; other ways show what they add to plain. "
         f"`llama` has TinyLlama-1.1B's shape with {LLAMA_LAYERS} of its 22 layers.",
         "",
         *(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)),
@@ -242,6 +245,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument(
+        "--cpu", action="store_true", help="one thread, and its processor time: for a busy machine"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
@@ -255,13 +261,17 @@ def main() -> None:
         name, length, way = asked.memory
         print(json.dumps(measure_memory(name, int(length), way)))
         return
+    clock = time.perf_counter
+    if asked.cpu:
+        torch.set_num_threads(1)
+        clock = time.process_time
     chosen = ["plain", *(way for way in WAYS if way in asked.ways and way != "plain")]
-    about, heads = machine(), heads_of(chosen)
+    about, heads = machine(asked.cpu), heads_of(chosen)
     print(about, "\n" + " | ".join(heads), flush=True)
     rows, results = [], []
     for name in asked.models:
         for length in asked.lengths:
-            found = summary(time_ways(name, length, asked.rounds, chosen))
+            found = summary(time_ways(name, length, asked.rounds, chosen, clock))
             if not asked.no_memory:
                 measured = [way for way in affordable(name, length, chosen) if way not in ("again", "off")]
                 sizes = {way: memory_of(name, length, way) for way in measured}

@@ -416,3 +416,25 @@ def test_a_failure_never_reaches_the_backward_pass(monkeypatch):
     with pytest.raises(CaptureError, match="planted"):
         y.sum().backward()
     assert len(run.traces) == 1
+
+
+class HeadByHead(nn.Module):
+    """Attention that runs its heads one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Attention("sdpa")
+
+    def forward(self, x):
+        a = self.inner
+        q, k, v = (f(x).unflatten(-1, (-1, WIDTH)).transpose(1, 2) for f in (a.q, a.k, a.v))
+        heads = [a.weights(q[:, h], k[:, h]) @ v[:, h] for h in range(HEADS)]
+        return a.o(torch.cat(heads, -1))
+
+
+def test_attention_put_together_from_pieces_is_said_to_give_none():
+    call, trace = watched(HeadByHead(), states(BATCH, TOKENS))
+    assert call.shape == (BATCH, HEADS, TOKENS, TOKENS)
+    assert any("works it out in pieces" in note for note in trace.warnings)
+    with pytest.raises(NotKeptError, match=r"trace\.warnings says"):
+        call.gradient()

@@ -206,6 +206,22 @@ def test_nan_and_infinity_in_a_row_stay_in_that_row(gather, keep, odd):
     np.testing.assert_allclose(found.received[0, 1], left, atol=1e-5)
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_one_key_that_is_nan_makes_every_row_that_sees_it_nan(gather, odd):
+    torch.manual_seed(0)
+    query, key = torch.rand(1, 2, 9, 4), torch.randn(1, 2, 80, 4)
+    key[0, 1, 70] = odd
+    seen = torch.ones(9, 80, dtype=torch.bool)
+    seen[4, 70] = False
+    for mask in (seen, torch.where(seen, 0.0, -math.inf) if odd != odd else seen):
+        found = gather(Scores(query, key, mask), 3, facts(1, 9, 80))
+        rows = np.isnan(found.entropy)
+        assert not rows[0, 0].any()
+        assert rows[0, 1].sum() == (9 if mask.dtype != torch.bool else 8)
+        assert (found.keys[rows] == -1).all()
+        np.testing.assert_allclose(found.received[0, 1].sum(), (~rows[0, 1]).sum(), atol=1e-5)
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -0.5])
 @pytest.mark.parametrize("keep", ["all", 2], ids=str)
 def test_odd_written_weights_are_told_as_they_are(gather, keep, odd):

@@ -30,6 +30,8 @@ MAY_IMPORT = {
 HOMES = {
     "torch": {"intercept", "wrapper", "probe", "demo"},
     "networkx": {"graph"},
+    "numba": {"intercept"},
+    "llvmlite": {"intercept"},
     "matplotlib": {"draw"},
     "mpl_toolkits": {"draw"},
     "ripser": {"analysis"},
@@ -47,7 +49,7 @@ EVERYWHERE = {"numpy", *sys.stdlib_module_names}
 # The files that may look a module up by its name: the trace's verbs, and the package's lazy names.
 SEAMS = {"trace/joins.py", "__init__.py"}
 # What `import headscape` must not load.
-HEAVY = ("torch", "matplotlib", "IPython", "anywidget", "networkx", "sklearn", "typer", "rich")
+HEAVY = ("torch", "numba", "matplotlib", "IPython", "anywidget", "networkx", "sklearn", "typer", "rich")
 
 
 def find_import_faults(file: str, source: str, modules: set[str]) -> list[str]:

@@ -49,6 +49,19 @@ def difference(truth: Truth, call: Any) -> float:
     return float("inf") if np.isnan(gap).any() else float(gap.max(initial=0))
 
 
+def joined(truths: list[Truth]) -> list[Truth]:
+    """Put together what one module computed in pieces: matrices of one path, with other edges each."""
+    made: list[Truth] = []
+    for truth in truths:
+        last = made[-1] if made else None
+        fits = last is not None and (last.path, last.weights.shape) == (truth.path, truth.weights.shape)
+        if fits and last is not None and not ((last.weights != 0) & (truth.weights != 0)).any():
+            made[-1] = last.but(weights=last.weights + truth.weights)
+        else:
+            made.append(truth)
+    return made
+
+
 def sorted_rows(weights: np.ndarray, length: int) -> np.ndarray:
     """Return (head, row, length): each row falling, filled up with zeros."""
     falling = -np.sort(-weights, axis=-1)

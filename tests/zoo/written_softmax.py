@@ -63,7 +63,7 @@ class ExpSum(Usual):
         return shifted / shifted.sum(dim=-1, keepdim=True)
 
 
-@variant(SOFTMAX, "exp, divided after the product with V")
+@variant(SOFTMAX, "exp, divided after the product with V", expect="partial", says="divided by their sum")
 class LateDivision(Usual):
     """What meets V is not normalised, but each row is then divided by its own sum: the weights are known."""
 

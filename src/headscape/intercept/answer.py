@@ -5,7 +5,7 @@ on a detached copy of the states, which needs no graph of the user's and leaves 
 not what the model returned, nothing is claimed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,7 +185,20 @@ def read_answer(
             f"classes names {len(names)} classes, but the model gives {scores.shape[1]} scores. "
             "Pass one name a class."
         )
-    parts, base, method = _contributions(tape, answer, rows, ids, (batch, length, query_first))
+    at = _last_alone(tape, answer, axes, padded) if kind == "next tokens" else None
+    if at is None:
+        question = Question(tape.start, answer, answer, rows, (batch, length, query_first))
+        parts, base, method = _contributions(tape, question, ids)
+    else:
+        # A head that works token by token is run on the last tokens alone.
+        pick = torch.arange(batch, device=answer.device), at
+        alone = tape.start.detach()[pick].unsqueeze(1), answer.detach()[pick].unsqueeze(1)
+        question = Question(alone[0], answer, alone[1], lambda s: s.reshape(batch, -1), (batch, 1, False))
+        parts, base, method = _contributions(tape, question, ids)
+        if parts is not None:
+            whole = np.zeros((*parts.shape[:2], length), np.float32)
+            whole[np.arange(batch), :, at.cpu().numpy() + length - tape.start.shape[1]] = parts[..., 0]
+            parts = whole
     return Outputs(
         kind="classes" if kind == "classes" else "next tokens",
         side=side,
@@ -199,31 +212,56 @@ def read_answer(
     )
 
 
+@dataclass(frozen=True)
+class Question:
+    """What the head is run on again: states, the answer's identity and values, how rows are read from it.
+
+    ``layout`` is (batch, tokens in the states, whether tokens come first).
+    """
+
+    start: Tensor
+    answer: Tensor
+    shown: Tensor
+    rows: Callable[[Tensor], Tensor]
+    layout: tuple[int, int, bool]
+
+
+def _last_alone(tape: Tape, answer: Tensor, axes: str, padded: np.ndarray) -> Tensor | None:
+    """Return the place of each example's last token in the states, where the answer has one row a token."""
+    start = tape.start
+    if start is None or start.is_nested or axes != "bq" or start.dim() != 3 or answer.dim() != 3:
+        return None
+    if start.shape[:2] != answer.shape[:2] or len(padded) != len(start):
+        return None
+    last = padded.shape[1] - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(start.device)
+    place: Tensor = (last - (padded.shape[1] - start.shape[1])).clamp_min(0)
+    return place
+
+
 def _contributions(
-    tape: Tape, answer: Tensor, rows: Any, ids: Tensor, layout: tuple[int, int, bool]
+    tape: Tape, question: Question, ids: Tensor
 ) -> tuple[np.ndarray | None, np.ndarray, Method]:
     zeros = np.zeros(tuple(ids.shape), np.float32)
-    if tape.start is None or tape.start.is_nested:
+    if question.start.is_nested:
         return None, zeros, "none"
     try:
-        found = _replayed(tape, tape.start, answer, rows, ids, layout)
+        found = _replayed(tape, question, ids)
     except (RuntimeError, TypeError, ValueError):  # a head that cannot be run again: nothing is claimed
         return None, zeros, "none"
     return (None, zeros, "none") if found is None else found
 
 
-def _replayed(
-    tape: Tape, start: Tensor, answer: Tensor, rows: Any, ids: Tensor, layout: tuple[int, int, bool]
-) -> tuple[np.ndarray, np.ndarray, Method] | None:
-    batch, length, query_first = layout
+def _replayed(tape: Tape, question: Question, ids: Tensor) -> tuple[np.ndarray, np.ndarray, Method] | None:
+    batch, length, query_first = question.layout
+    start, answer, rows = question.start, question.answer, question.rows
     devices = [start.device] if start.device.type == "cuda" else []
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
         state = start.detach().clone().requires_grad_(True)
         replayed = tape.replay(state, answer)
-        if replayed is None or replayed.shape != answer.shape or not replayed.requires_grad:
+        if replayed is None or replayed.shape != question.shown.shape or not replayed.requires_grad:
             return None
-        limit = _SAME * (1 + float(answer.detach().abs().max()))
-        if float((replayed - answer).detach().abs().max()) > limit:
+        limit = _SAME * (1 + float(question.shown.detach().abs().max()))
+        if float((replayed - question.shown).detach().abs().max()) > limit:
             return None
         scores, ids = rows(replayed), ids.clone()  # a copy: ids may have been made under inference_mode
         parts = []

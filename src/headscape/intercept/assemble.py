@@ -1,6 +1,5 @@
 """From the calls of a pass to a Trace: sites, sides, planes, labels, answer."""
 
-import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,8 @@ import numpy as np
 
 from headscape.errors import LabelError
 from headscape.intercept.answer import read_answer
-from headscape.intercept.gradients import gradient_notes
+from headscape.intercept.notes import notes_of
+from headscape.intercept.pieces import join_pieces
 from headscape.intercept.places import Space
 from headscape.intercept.recorder import Options, Seen
 from headscape.intercept.watcher import Watcher
@@ -17,12 +17,6 @@ from headscape.trace.call import AttentionCall
 from headscape.trace.outputs import Outputs
 from headscape.trace.sides import Side, label_side, picture_patches, square_grid
 from headscape.trace.trace import Trace
-
-# Largest difference between what was recorded and what the model computed that rounding explains,
-# relative to the largest value: float32, and half precision.
-_ROUNDING = {"float32": 1e-4, "half": 3e-2}
-_NAMED_MODULES = 8  # how many modules a message names
-_LOOKS_LIKE_ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
 
 
 class Sides:
@@ -132,9 +126,10 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
     LabelError, ShapeError
         The caller's labels or pictures do not fit what the model saw.
     """
-    seen, options = watcher.recorder.calls, watcher.options
+    seen, _ = join_pieces(watcher.recorder.calls)
+    options = watcher.options
     if not seen:
-        return Trace((), (), None, tuple(_notes(watcher, (), model)), model, step)
+        return Trace((), (), None, tuple(notes_of(watcher, [], (), model)), model, step)
     found = Sides(seen)
     calls, planes = _calls(seen, found)
     sides = _label(_plain_sides(found, planes), calls, options)
@@ -144,7 +139,7 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
         "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes,
         axes=_axes_of_states(watcher),
     )  # fmt: skip
-    warnings = tuple(_notes(watcher, calls, model))
+    warnings = tuple(notes_of(watcher, seen, calls, model))
     return Trace(calls, sides, answer, warnings, model, step)
 
 
@@ -243,63 +238,3 @@ def _fits(labels: Any, padded: Any) -> bool:
     except LabelError:
         return False
     return True
-
-
-def _no_attention(watcher: Watcher, model: str) -> str:
-    """Say that no attention was seen, and where was looked."""
-    leaves = [
-        f"{name} ({type(module).__name__})" if name else type(module).__name__
-        for name, module in watcher.names.all()
-        if not any(True for _ in module.children())
-    ]
-    more = f" and {len(leaves) - _NAMED_MODULES} more" if len(leaves) > _NAMED_MODULES else ""
-    straight = (
-        "Queries met keys and then values without a softmax or another bend between them, as in linear "
-        "attention and retention; there is no matrix of weights in that. "
-        if watcher.grids.straight
-        else ""
-    )
-    return (
-        f"no attention was seen in {model}. {straight}"
-        f"Looked at {', '.join(leaves[:_NAMED_MODULES])}{more}. Convolutions, Fourier mixing, recurrences "
-        "and linear attention have no attention weights; if this model has, capture the module that holds "
-        "them and call that module."
-    )
-
-
-def _notes(watcher: Watcher, calls: tuple[AttentionCall, ...], model: str) -> list[str]:
-    notes = list(watcher.problems)
-    if not calls:
-        notes.insert(0, _no_attention(watcher, model))
-    for call, seen in zip(calls, watcher.recorder.calls, strict=True):
-        where = call.site or "the model itself"
-        if call.nan_rows:
-            notes.append(
-                f"{call.nan_rows} rows of {where} hold NaN; they are left out of graphs and pictures."
-            )
-        if watcher.options.values and not call.has_values:
-            notes.append(
-                f"{where}: its output projection was not found, so contributions of its edges are not known."
-            )
-        if seen.origin.has_own_rows:
-            notes.append(f"{where}: each head works on queries of its own; they are listed as they came.")
-        if seen.origin.pieces:
-            notes.append(
-                f"{where} multiplies several matrices before its values (landmarks, low rank). What is "
-                "recorded is a part of it: weights on what stands between, not on tokens."
-            )
-        limit = _ROUNDING["half" if seen.half else "float32"] * max(1.0, seen.size)
-        if call.self_check > limit:
-            notes.append(
-                f"{where}: recorded weights and values give an output that differs from the model's by "
-                f"{call.self_check:.2g} (expected below {limit:.2g}). Do not trust this call."
-            )
-    notes += gradient_notes(watcher.recorder.calls, asked=watcher.options.gradients)
-    paths = {call.path for call in calls}
-    for name, module in watcher.names.all():
-        inside = any(
-            p == name or p.startswith(f"{name}.") or name.startswith(f"{p}.") for p in paths if p or not name
-        )
-        if name and not inside and "" not in paths and _LOOKS_LIKE_ATTENTION.search(type(module).__name__):
-            notes.append(f"{name} ({type(module).__name__}) looks like attention, but none was seen in it.")
-    return notes

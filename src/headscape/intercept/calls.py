@@ -42,6 +42,7 @@ class Found:
     extra_keys: int = 0
     pieces: bool = False
     has_own_rows: bool = False  # each head has other rows
+    bend: str = ""
     live: Live | Literal["dropped"] | None = None  # what weights and values gave, for gradients
 
 
@@ -73,7 +74,7 @@ class Calls:
         origin = Origin(
             ".".join(part for part in (path, found.suffix) if part), found.source, kind,
             *found.follows, standing, frame, found.padded_keys, found.value.detach(),
-            found.projection, found.extra_keys, found.pieces, found.has_own_rows,
+            found.projection, found.extra_keys, found.pieces, found.has_own_rows, bend=found.bend,
         )  # fmt: skip
         check = None
         if found.mixed is not None and self.options.values:
@@ -128,6 +129,8 @@ class Calls:
             mask, causal, given.scale, given.rescore,
         )  # fmt: skip
         value = layout.keys_of(given.value, (*given.key_ahead, "n", "e"), shared_heads=True).detach()
+        if result.is_nested:
+            result = pad_examples(result.unbind(), float("nan"))
         shown = result.reshape(*given.query.shape[:-1], result.shape[-1])
         mixed = None if given.drops else layout.queries_of(shown, (*ahead, "m", "e")).detach()
         shape = shown.shape  # a hook that held the tensor itself would keep its own graph alive
@@ -136,7 +139,7 @@ class Calls:
         found = Found(
             source, scores, value, mixed, _grouped(layout, axes, rows, keys), follows,
             is_alike=follows[0] == follows[1] and given.query.shape[-2] <= given.key.shape[-2],
-            live="dropped" if given.drops else live,
+            padded_keys=given.padded, live="dropped" if given.drops else live,
         )  # fmt: skip
         return self._finish(found, Shown(layout, axes, rows, shown, (*ahead, "m", "e")), result, began)
 
@@ -166,7 +169,7 @@ class Calls:
             "written", rows, value, None if dropped else mixed,
             _grouped(layout, axes, meeting.rows, meeting.keys), (grid.query_from, grid.key_from),
             is_alike=grid.query_from == grid.key_from and same_length, pieces=grid.pieces,
-            has_own_rows=layout.rows_differ,
+            has_own_rows=layout.rows_differ, bend=grid.bend,
             live="dropped" if dropped else Live(result, lambda t: layout.queries_of(t, result_axes)),
         )  # fmt: skip
         shown = Shown(layout, axes, meeting.rows, result, meeting.result_axes)
@@ -215,11 +218,14 @@ class Arguments:
     drops: bool
     groups: int = 1
     rescore: Rescore | None = None
+    padded: Tensor | None = None  # (batch, key) bool, of nested arguments
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Arguments":
         """Read the arguments of ``scaled_dot_product_attention``."""
         named = sdpa_options(*args, **kwargs)
+        if any(named[name].is_nested for name in ("query", "key", "value")):
+            return cls._of_nested(named)
         query, key, value, mask = named["query"], named["key"], named["value"], named["attn_mask"]
         states = query
         groups = query.shape[-3] // key.shape[-3] if named["enable_gqa"] and query.dim() > 2 else 1
@@ -229,6 +235,22 @@ class Arguments:
             query = query.unflatten(-3, (-1, groups))
         drops = named["dropout_p"] > 0
         return cls(states, query, key, value, mask, named["is_causal"], named["scale"], drops, groups)
+
+    @classmethod
+    def _of_nested(cls, named: dict[str, Any]) -> "Arguments":
+        """Pad what is nested, and forbid the padding."""
+        parts = {name: named[name].unbind() for name in ("query", "key", "value")}
+        lengths = [part.shape[-2] for part in parts["key"]]
+        query, key, value = (pad_examples(parts[name]) for name in ("query", "key", "value"))
+        there = (
+            torch.arange(key.shape[-2], device=key.device) < torch.tensor(lengths, device=key.device)[:, None]
+        )
+        mask = there.view(len(lengths), *[1] * (key.dim() - 2), key.shape[-2])
+        if named["is_causal"]:
+            shape = (query.shape[-2], key.shape[-2])
+            mask = mask & torch.ones(shape, dtype=torch.bool, device=key.device).tril()
+        drops = named["dropout_p"] > 0
+        return cls(query, query, key, value, mask, False, named["scale"], drops, padded=~there)
 
     @property
     def ahead(self) -> tuple[str, ...]:
@@ -257,6 +279,15 @@ class Arguments:
         """Write the causal flag as a mask, True = may attend."""
         shape = (self.query.shape[-2], self.key.shape[-2])
         return torch.ones(shape, dtype=torch.bool, device=self.query.device).tril()
+
+
+def pad_examples(parts: Sequence[Tensor], value: float = 0.0) -> Tensor:
+    """Stack examples, (..., token, width) each, padded to the longest."""
+    longest = max(part.shape[-2] for part in parts)
+    padded = [
+        torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[-2]), value=value) for part in parts
+    ]
+    return torch.stack(padded)
 
 
 def _grouped(

@@ -22,7 +22,7 @@ from headscape.intercept.vectors import (
 )
 
 ALL, TOP_K, THRESHOLD, NUCLEUS = range(4)
-_FEW = 48  # up to here insertion beats a sort
+_SORTED_FAST = 24  # numbers beyond k up to which nothing is ruled out before sorting
 _LANES_SERVE = 24  # keys a row up to which PANEL lanes give a good bar
 _LANES_PAY = 2 * PANEL  # keys from which looking at lanes is cheaper than looking at the row
 _SPARE = 6  # numbers beyond k that are cheaper to sort than to rule out
@@ -124,13 +124,16 @@ def cut_ties(keys: Any, weights: Any, found: Any, k: Any, highest: Any) -> Any:
 @compiled
 def sort_falling(keys: Any, weights: Any, found: Any, order: Any) -> None:
     """Sort a list that is in order of key by falling weight; equals keep their order."""
-    if found <= _FEW:
-        for i in range(1, found):
-            key, weight, p = keys[i], weights[i], i
-            while p > 0 and weights[p - 1] < weight:
-                keys[p], weights[p] = keys[p - 1], weights[p - 1]
-                p -= 1
-            keys[p], weights[p] = key, weight
+    if found <= PANEL:  # each finds its place by counting those before it
+        end_panel(weights, found, F(0))
+        for i in range(found):
+            b = bits(weights[i])
+            above, alike = reaching(weights, 0, b + I(1)), reaching(weights, 0, b)
+            place = count_ones(above) + count_ones(alike & ~above & ((np.int64(1) << i) - 1))
+            order[place] = (np.int64(keys[i]) << 32) | np.int64(b)
+        for i in range(found):
+            keys[i] = order[i] >> 32
+            weights[i] = from_bits(I(order[i] & np.int64(0x7FFFFFFF)))
         return
     for i in range(found):  # one integer that sorts by falling weight, then by key
         order[i] = ((np.int64(0x7FFFFFFF) - np.int64(bits(weights[i]))) << 32) | np.int64(keys[i])
@@ -169,7 +172,7 @@ def choose(e: Any, n: Any, sums: Any, rule: Any, lists: Any) -> Any:
     # Sorted as they are stored: numbers that differ can give weights that do not.
     for i in range(found):
         weights[i] *= factor
-    if kind == TOP_K and found > int(amount) + _FEW // 2:
+    if kind == TOP_K and found > int(amount) + _SORTED_FAST:
         found = cut_ties(keys, weights, found, int(amount), F(highest * factor))
     sort_falling(keys, weights, found, order)
     if kind == TOP_K:

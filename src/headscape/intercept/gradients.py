@@ -48,7 +48,7 @@ class Backward:
     where : str
         The call, for messages.
     value : (group, value head, key, width) tensor
-        Fewer heads than the weights have: head h reads value head ``h // (head // value head)``.
+        Detached. Fewer heads than the weights have: head h reads value head ``h // (head // value head)``.
     lay : callable
         See :class:`Live`.
     standing : Standing
@@ -64,7 +64,7 @@ class Backward:
         raw: CallArrays, arrays: CallArrays, *, strict: bool,
     ) -> None:  # fmt: skip
         self._where = where
-        self._value = value.detach()
+        self._value = value
         self._lay = lay
         self._spread = None if standing.is_plain else standing.spread_rows
         self._local = None if standing.is_plain else standing.listed(raw)[0]
@@ -158,7 +158,14 @@ def gradient_notes(seen: list[Any], *, asked: bool) -> list[str]:
     if apart:
         notes.append(
             f"gradients of {_some(apart)} are not known: the output takes part in no graph (torch.no_grad, "
-            "frozen weights, or checkpointing with use_reentrant=True; use_reentrant=False works)."
+            "frozen weights, nested tensors, or checkpointing with use_reentrant=True; use_reentrant=False "
+            "works)."
+        )
+    joined = [one.origin.path or "the model itself" for one in seen if one.gradients == "pieces"]
+    if joined:
+        notes.append(
+            f"gradients of {_some(joined)} are not known: the model works it out in pieces, which were put "
+            "together after the pass."
         )
     dropped = [one.origin.path or "the model itself" for one in seen if one.gradients == "dropped"]
     if dropped:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from headscape.intercept.layout import Axes
+from headscape.intercept.masks import forbidden_by
 from headscape.intercept.ops import BENDS, DROPS, MIXES, PRODUCTS
 from headscape.intercept.places import Places
 from headscape.intercept.products import (
@@ -28,7 +29,6 @@ from headscape.intercept.products import (
     spreads,
     summed_axes,
 )
-from headscape.intercept.rows import FORBIDS, forbids
 from headscape.intercept.shadows import Beside, is_constant, moved, moves, tensors_in
 
 
@@ -204,8 +204,12 @@ class Grids:
         elif grid.whole is not None:
             grid = replace(grid, whole=None)
         rows, keys = (None if s is None else s.expand(tensor.shape) for s in (grid.rows, grid.keys))
-        hidden = self._hidden(name, args, kwargs, source, tensor)
-        grid = replace(grid, bent=grid.bent or name in BENDS, rows=rows, keys=keys, hidden=hidden)
+        known = None if grid.hidden is None else grid.hidden.expand(tensor.shape)
+        new = forbidden_by(name, args, kwargs, (source, tensor), is_bent=grid.bent)
+        if new is not None and bool(new.any()):
+            new = new.detach().to(torch.bool).expand(tensor.shape)
+            known = new if known is None else known | new
+        grid = replace(grid, bent=grid.bent or name in BENDS, rows=rows, keys=keys, hidden=known)
         if name in BENDS:
             grid = replace(grid, bend=name)
         for other in there:
@@ -219,37 +223,6 @@ class Grids:
                     is_added=grid.is_added and more.is_added,
                 )
         self._grids.put(tensor, grid)
-
-    def _hidden(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: Tensor, result: Tensor
-    ) -> Tensor | None:
-        """Which keys a mask forbids so far."""
-        grid = self.of(source)
-        known = None if grid is None or grid.hidden is None else grid.hidden.expand(result.shape)
-        new = self._forbidden(name, args, kwargs, source, result)
-        if new is None or not bool(new.any()):
-            return known
-        new = new.detach().to(torch.bool).expand(result.shape)
-        return new if known is None else known | new
-
-    def _forbidden(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: Tensor, result: Tensor
-    ) -> Tensor | None:
-        """Which keys this function forbids: a large negative number added, filled in, or chosen instead."""
-        if name in ("add", "add_", "sub", "sub_"):
-            mask = next((t for t in args[:2] if isinstance(t, Tensor) and self.of(t) is None), None)
-            if mask is not None and mask.is_floating_point() and spreads(mask.shape, result.shape):
-                return forbids(mask if name[0] == "a" else -mask)
-        elif name in ("masked_fill", "masked_fill_"):
-            grid, value = self.of(source), kwargs.get("value", args[2] if len(args) > 2 else 0)
-            if float(value) <= FORBIDS or (grid is not None and grid.bent and float(value) == 0):
-                mask = kwargs.get("mask", args[1] if len(args) > 1 else None)
-                return mask if isinstance(mask, Tensor) else None
-        elif name == "where" and len(args) == 3 and isinstance(args[0], Tensor):
-            other = args[2] if args[1] is source else args[1]
-            if float(torch.as_tensor(other).max()) <= FORBIDS:
-                return ~args[0] if args[1] is source else args[0]
-        return None
 
     def _mix_heads_by_convolution(self, inputs: list[Tensor], result: Tensor) -> None:
         grid, kernel = self.of(inputs[0]), inputs[1]
@@ -283,7 +256,7 @@ class Grids:
             if self._places.is_fixed(other):
                 if self._mix(grid, own, made, result):
                     return None
-                if grid.bent and not grid.is_half and not grid.is_deep:
+                if grid.bent and grid.keys is not None and bool((grid.keys < 0).all()):
                     self._say("learned values")
             elif both is not None and both.bent and not (both.is_half or both.is_deep):
                 if grid.bent and not (grid.is_half or grid.is_deep):
@@ -349,7 +322,9 @@ class Grids:
         if grid.is_half or grid.rows is None or grid.keys is None:
             return False
         lost = [n for n, a in enumerate(own) if a not in made]
-        if any(not is_constant(shadow, n) for shadow in (grid.rows, grid.keys) for n in lost):
+        if bool((grid.keys < 0).all()) or any(
+            not is_constant(shadow, n) for shadow in (grid.rows, grid.keys) for n in lost
+        ):
             return False
         rows, keys, hidden = (
             None if shadow is None else lettered(shadow, list(own), list(made), result.shape)

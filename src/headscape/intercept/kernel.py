@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headscape.intercept.choosing import ALL, THRESHOLD, TOP_K, choose
+from headscape.intercept.choosing import ALL, THRESHOLD, TOP_K, choose, exact_sum
 from headscape.intercept.lanes import (
     add_scaled,
     end_panel,
@@ -92,11 +92,10 @@ def keep(e: Any, n: Any, sums: Any, rule: Any, place: Any, out: Any, scratch: An
         return F(1), free
     found = choose(e, end_panel(e, n, F(0)), sums, rule, scratch)
     begin = free if rule[0] >= THRESHOLD else row * width
-    kept = F(0)
     for i in range(found):
-        keys[begin + i] = scratch[0][i]
-        weights[begin + i] = scratch[1][i]
-        kept += scratch[1][i]
+        keys[begin + i], weights[begin + i] = scratch[0][i], scratch[1][i]
+    # Apart from the writes: beside them, where arrays lie in memory would decide the order of the sum.
+    kept = F(exact_sum(scratch[1], found, F(1)))
     out[7][row] = found
     return kept, begin + found
 

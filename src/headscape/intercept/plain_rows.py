@@ -1,5 +1,6 @@
 """Selection and statistics of blocks of attention rows in plain torch, on any device and in any dtype."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,7 +31,7 @@ def take_blocks(source: Scores | Written, keeping: Keeping, facts: Facts) -> Cal
         if bool(drop.any()):
             weights = weights.masked_fill(drop, 0.0)
         keys = weights.shape[3]
-        received[..., :keys] += weights.nan_to_num().sum(2)
+        received[..., :keys] += _received(weights)
         gaps = (query_places[:, rows, None] - key_places[:, None, :keys]).abs()
         total = weights.sum(-1)
         if gathered.weights is not None:
@@ -64,14 +65,18 @@ def blocks_of(matrices: int, query: int, key: int) -> Iterator[slice]:
 
 
 def _bits(weights: Tensor) -> Tensor:
-    safe = torch.where(weights > 0, weights, 1.0)
-    bits = (safe * safe.log2()).sum(-1).abs()
-    return torch.where(weights.isnan().any(-1), torch.nan, bits)
+    nats: Tensor = torch.special.entr(weights.clamp_min(0)).sum(-1)
+    return nats.abs() / math.log(2)
+
+
+def _received(weights: Tensor) -> Tensor:
+    total = weights.sum(2)
+    return total if bool(total.isfinite().all()) else weights.nan_to_num().sum(2)
 
 
 def select(weights: Tensor, keeping: Keeping) -> tuple[Tensor, Tensor]:
     """Return keys (-1 = none) and weights, (..., width), that a rule keeps of each row of float32 weights."""
-    filled = torch.where(weights.isnan(), -1.0, weights)
+    filled = weights.nan_to_num(nan=-1.0, posinf=math.inf)
     if keeping.rule == "top_k":
         return _listed(*_largest(filled, int(keeping.amount)))
     if keeping.rule == "threshold":

@@ -88,7 +88,11 @@ def product_axes(
         return ([*ahead, "c"], ["n", "c"], [*ahead, "n"]) if right.dim() == 2 else None
     if name == "cdist":
         ahead = [f"a{n}" for n in range(left.dim() - 2)]
-        return ([*ahead, "m", "c"], [*ahead, "n", "c"], [*ahead, "m", "n"]) if left.dim() == right.dim() else None
+        return (
+            ([*ahead, "m", "c"], [*ahead, "n", "c"], [*ahead, "m", "n"])
+            if left.dim() == right.dim()
+            else None
+        )
     if name == "addbmm" or left.dim() < 2 or right.dim() < 1:
         return None
     if right.dim() == 1 or name == "mv":

@@ -23,7 +23,7 @@ from headscape.trace.measure import Facts, keep_top
 DENSE_LIMIT_BYTES = 128 * 1024 * 1024
 
 # Whether gradients come ("" = they do, or nobody asked), or why not.
-GradientState = Literal["", "no graph", "dropped"]
+GradientState = Literal["", "no graph", "dropped", "pieces"]
 Keep = Literal["auto", "all"] | int | dict[str, float]
 
 
@@ -77,6 +77,8 @@ class Origin:
     extra_keys: int = 0  # keys that no token stands behind (bias_k, zero attention)
     pieces: bool = False  # a factor of a product of several matrices
     has_own_rows: bool = False  # each head has rows of other tokens
+    of_pieces: int = 1  # how many calls of one run of the module stand beside it
+    bend: str = ""  # what made weights of scores, in code written by hand
 
 
 @dataclass
@@ -90,6 +92,7 @@ class Seen:
     nan_rows: int = 0
     half: bool = False  # computed in less than float32
     size: float = 1.0  # largest number in the output that the self-check compares
+    largest_sum: float = 1.0  # largest sum of a row of weights
     value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
     gradients: GradientState = ""
     backward: Callable[[], Backward | None] = lambda: None  # a weak reference: the graph holds it
@@ -149,11 +152,16 @@ class Recorder:
         if self.options.gradients:
             self._await_backward(seen, live, raw)
         broken = np.isnan(arrays.entropy) & (arrays.visible > 0)
-        if arrays.keys is None:
+        if arrays.keys is None and isinstance(rows, Written):  # rows hidden from all keys may hold NaN
             broken |= np.isnan(arrays.weights).any(-1)
         seen.nan_rows = int((broken & ~arrays.padded[:, None]).sum())
         if check is not None:
             seen.self_check, seen.size = check.largest, check.size
+        if arrays.weights.size:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                seen.largest_sum = float(
+                    np.nanmax(np.nan_to_num(arrays.weights).sum(-1) / arrays.kept, initial=0)
+                )
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
         self.calls.append(seen)

@@ -134,7 +134,13 @@ def weights_of(source: Scores | Written, rows: Rows) -> tuple[Tensor, Tensor]:
     if mask is None:
         seen = torch.full(weights.shape[:3], weights.shape[3], dtype=torch.int32, device=weights.device)
         return weights, seen
-    visible = (~_forbidden(mask, weights)).expand(weights.shape).sum(-1, dtype=torch.int32)
+    if mask.dtype == torch.bool:  # said once for the heads that share it
+        mask = (
+            mask.expand(*mask.shape[:-1], weights.shape[3]) if mask.dim() else mask.expand(weights.shape[3])
+        )
+        visible = mask.sum(-1, dtype=torch.int32).expand(weights.shape[:3])
+    else:
+        visible = (~_forbidden(mask, weights)).expand(weights.shape).sum(-1, dtype=torch.int32)
     if isinstance(source, Scores):
         # A row that may see nothing has no weights: torch's own kernels return zeros for it.
         weights = torch.where((visible == 0).unsqueeze(-1), torch.zeros_like(weights), weights)
@@ -215,21 +221,28 @@ def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:
 
     Parameters
     ----------
-    value : (batch, head, key, width) tensor
+    value : (batch, key_head, key, width) tensor
+        With fewer heads than the projection has, head h reads value head ``h // (head // key_head)``.
     projection : (output, head * width) tensor
         Weight of the output projection, as ``nn.Linear`` holds it.
 
     Returns
     -------
     (batch, head, key) float32 array
+
+    Notes
+    -----
+    In float32, values of less than float64 agree with float64 within 2e-6 of the norm, unless the
+    projection takes nearly all of a value away.
     """
-    head, width = value.shape[1], value.shape[3]
-    exact = torch.float32 if value.device.type == "mps" else torch.float64  # MPS has no float64
-    per_head = projection.detach().to(exact).reshape(projection.shape[0], head, width).permute(1, 2, 0)
-    gram = torch.matmul(per_head, per_head.transpose(1, 2))
-    wide = value.detach().to(exact)
-    squares = (torch.matmul(wide, gram) * wide).sum(-1)
-    norms: np.ndarray = squares.clamp_min(0).sqrt().float().cpu().numpy()
+    batch, heads, key, width = value.shape
+    wide = torch.float64 if value.dtype == torch.float64 else torch.float32
+    count = projection.shape[1] // width
+    per_head = projection.detach().to(wide).reshape(projection.shape[0], count, width).permute(1, 2, 0)
+    gram = torch.matmul(per_head, per_head.transpose(1, 2)).view(heads, count // heads, width, width)
+    exact = value.detach().to(wide).unsqueeze(2)
+    squares = (torch.matmul(exact, gram) * exact).sum(-1)
+    norms: np.ndarray = squares.clamp_min(0).sqrt().float().view(batch, count, key).cpu().numpy()
     return norms
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from headscape.errors import CaptureError, CaptureWarning, HeadscapeError, NoAttentionError, OptionError
 from headscape.intercept.assemble import assemble
+from headscape.intercept.below import is_compiled_script
 from headscape.intercept.doorway import Doorway, close_door, open_door
 from headscape.intercept.names import Names
 from headscape.intercept.plain import keeping_fast_paths
@@ -31,7 +32,8 @@ def watch(
     """
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)
-    with _uncompiled(), keeping_fast_paths(), watcher:
+    below = watcher.below() if is_compiled_script(model) else nullcontext()
+    with _uncompiled(), keeping_fast_paths(), below, watcher:
         output = call()
     trace = None
     try:

@@ -12,7 +12,7 @@ from headscape.trace.measure import Facts
 
 # Weights in a call from which the compiled kernel is worth loading. The choice hangs on nothing but the
 # call, so that the same call gives the same bits every time.
-COMPILED_FROM = 1024 * 1024
+COMPILED_FROM = 256 * 1024
 _HALF_OR_SINGLE = (torch.float32, torch.bfloat16, torch.float16)
 
 

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from headscape.errors import CaptureError, LabelError
 from headscape.intercept.answer import Tape
+from headscape.intercept.below import Below, kernel_arguments
 from headscape.intercept.calls import Arguments, Calls, Found
 from headscape.intercept.flex import is_flex, read_flex
 from headscape.intercept.fused import Inside, Parts
@@ -56,6 +57,7 @@ class Watcher(TorchFunctionMode):
         self.nested = Nested(self.places)
         self.tape = Tape()
         self.problems: list[str] = []
+        self._above = 0  # Python functions that are being run
         self._scopes: list[Scope] = []
         self._handlers: dict[Any, Callable[..., Any]] = {
             F.multi_head_attention_forward: self._multi_head,
@@ -68,6 +70,13 @@ class Watcher(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        self._above += 1
+        try:
+            return self._seen(func, args, kwargs)
+        finally:
+            self._above -= 1
+
+    def _seen(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._scopes:
             result = func(*args, **kwargs)
             inner = self._scopes[-1].inner.get(func)
@@ -76,6 +85,8 @@ class Watcher(TorchFunctionMode):
             return result
         name = name_of(func)
         handler = self._flex if is_flex(func) else self._handlers.get(func)
+        if handler is None and name == "scaled_dot_product_attention":  # an exported program's
+            handler = self._scaled_dot_product
         if self._is_transformed(args, handler is not None or name in PRODUCTS):
             return func(*args, **kwargs)
         if handler is not None:
@@ -87,6 +98,19 @@ class Watcher(TorchFunctionMode):
         elif isinstance(result, (Tensor, tuple, list)):
             self.attempt(_FOLLOWING, self.follow, name, func, args, kwargs, result)
         return result
+
+    def below(self) -> Below:
+        """Return a mode that sees what compiled code runs, for models that hold some."""
+
+        def follow(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+            if isinstance(result, (Tensor, tuple, list)):
+                self.attempt(_FOLLOWING, self.follow, name, func, args, kwargs, result)
+
+        def kernel(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+            named, began = kernel_arguments(func, args, kwargs), self.lineage.tick()
+            self.attempt(f"recording {name}", self._record_kernel, (), named, began, result[0])
+
+        return Below(lambda: self._above > 0, follow, kernel)
 
     def _is_transformed(self, args: tuple[Any, ...], matters: bool) -> bool:
         """Whether a transform of torch.func (vmap, grad) makes these arguments: they cannot be kept."""
@@ -149,6 +173,7 @@ class Watcher(TorchFunctionMode):
         features, seen = self.lineage.features(branch), self.recorder.calls[mark.call]
         if features is None or seen.value is None or features.numel() == 0:
             return
+        run, shape = (seen.origin.path, seen.origin.frame), seen.value.shape
         axis = 1 if name.startswith("conv") else -1
         if name.startswith("conv"):
             weight = weight.flatten(1) if weight.shape[2:].numel() == 1 else weight.new_empty(0, 0)
@@ -157,7 +182,11 @@ class Watcher(TorchFunctionMode):
         order = features.movedim(axis, -1).reshape(-1, features.shape[axis])[0].long()
         whole = torch.equal(order.sort().values, torch.arange(len(order), device=order.device))
         if weight.dim() == 2 and weight.shape[1] == len(order) and whole:
-            seen.project(weight[:, torch.argsort(order).to(weight.device)])
+            columns = weight[:, torch.argsort(order).to(weight.device)]
+            for one in self.recorder.calls:  # queries taken in chunks: the same projection for all
+                same_run = (one.origin.path, one.origin.frame) == run
+                if same_run and one.value is not None and one.value.shape == shape:
+                    one.project(columns)
 
     # torch.nn.functional.multi_head_attention_forward
 
