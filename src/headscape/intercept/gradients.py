@@ -120,7 +120,7 @@ def edge_gradients(gradient: Tensor, value: Tensor, keys: npt.NDArray[np.integer
     gradient : (group, head, query, width) tensor
     value : (group, value head, key, width) tensor
     keys : (group, head, query, k) int array, or None for all keys
-        -1 for none, which gives 0.
+        -1 for none, which gives any number.
 
     Returns
     -------
@@ -144,8 +144,7 @@ def edge_gradients(gradient: Tensor, value: Tensor, keys: npt.NDArray[np.integer
             out[here] = block.float().cpu().numpy()
             continue
         listed = torch.from_numpy(np.ascontiguousarray(keys[here])).to(block.device, torch.int64)
-        picked = block.gather(3, listed.clamp_min(0)).masked_fill(listed < 0, 0)
-        out[here] = picked.float().cpu().numpy()
+        out[here] = block.gather(3, listed.clamp_min(0)).float().cpu().numpy()
     return out
 
 

@@ -116,9 +116,7 @@ def keep_top(arrays: CallArrays, k: int) -> CallArrays:
     total = arrays.weights.sum(-1)
     kept = np.divide(weights.sum(-1), total, out=np.zeros_like(total), where=total > 0)
     rest = {
-        name: array
-        for name, array in arrays.present().items()
-        if name not in ("weights", "keys", "kept", "gradient")
+        name: array for name, array in arrays.present().items() if name not in ("weights", "keys", "kept")
     }
     if arrays.gradient is not None:
         gradient = np.take_along_axis(arrays.gradient, np.maximum(keys, 0), axis=-1)
