@@ -78,7 +78,7 @@ class Calls:
         )  # fmt: skip
         check = None
         if found.mixed is not None and self.options.values:
-            check = OutputCheck(found.value, found.mixed.transpose(1, 2).flatten(2))
+            check = OutputCheck(found.value, found.mixed)
         seen = self.recorder.record(found.rows, origin, check, found.live)
         return seen, Meet(standing.codes, seen.flow, began)
 

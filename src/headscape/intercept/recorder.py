@@ -143,7 +143,7 @@ class Recorder:
             where = (None, None) if standing.is_plain and standing.rows == shape[3] else standing.positions()
             arrays = gather(rows, self._keeping(shape), Facts(padded, padded_keys, norms, flow, *where))
             if check is not None:
-                check.look(rows)
+                check.look(rows, arrays.largest)
         raw = arrays
         if not standing.is_plain:
             arrays = standing.spread(arrays)

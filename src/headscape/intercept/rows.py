@@ -247,40 +247,37 @@ def value_norms(value: Tensor, projection: Tensor) -> np.ndarray:
 
 
 class OutputCheck:
-    """Compares ``concat(A v) W_O + b`` of sampled rows with what the model's own module returned.
+    """Compares ``P V`` of sampled rows, worked out in plain torch, with what the model's own code gave.
 
-    ``output`` is (batch, query, output); without a projection it is the heads' values side by side.
+    ``value`` is (group, key head, key, width), ``mixed`` (group, head, query, width).
     """
 
-    def __init__(
-        self, value: Tensor, output: Tensor, projection: Tensor | None = None, bias: Tensor | None = None
-    ) -> None:
+    def __init__(self, value: Tensor, mixed: Tensor) -> None:
         self._value = value.detach()
-        self._projection = None if projection is None else projection.detach()
-        self._bias = None if bias is None else bias.detach()
-        self._output = output.detach()
-        queries = output.shape[1]
+        queries = mixed.shape[2]
         spread = np.unique(np.linspace(0, queries - 1, min(queries, _CHECKED_ROWS)).astype(np.int64))
-        self._rows = torch.from_numpy(spread).to(output.device)
+        self._rows = torch.from_numpy(spread).to(mixed.device)
+        self._shown = mixed.detach()[:, :, self._rows]
         self.largest = 0.0
-        self.size = 0.0  # largest number the model itself returned in the compared rows
+        self.size = 0.0  # largest number the model itself gave in the compared rows
 
-    def look(self, source: Scores | Written) -> None:
-        """Work out the sampled rows and compare."""
-        if not len(self._rows):
+    def look(self, source: Scores | Written, largest: np.ndarray) -> None:
+        """Work out the sampled rows; compare with what the model gave, and with what was recorded.
+
+        ``largest`` is the recorded largest weight of each row, (group, head, query), NaN for none.
+        """
+        if not len(self._rows) or not self._shown.numel():
             return
         weights = sample_rows(source, self._rows)
-        wide = weights.dtype
-        value = self._value.to(wide)
-        if value.shape[1] != weights.shape[1]:
-            value = value.repeat_interleave(weights.shape[1] // value.shape[1], dim=1)
-        made = torch.matmul(weights, value).transpose(1, 2).flatten(2)
-        if self._projection is not None:
-            bias = None if self._bias is None else self._bias.to(wide)
-            made = torch.nn.functional.linear(made, self._projection.to(wide), bias)
-        shown = self._output[:, self._rows]
-        gap = (made - shown.to(wide)).abs()
+        value = self._value.to(weights.dtype)
+        group, head, count, key = weights.shape
+        # Grouped queries stand side by side, so that no value is repeated.
+        folded = weights.reshape(group, value.shape[1], head // value.shape[1] * count, key)
+        made = torch.matmul(folded, value).reshape(group, head, count, value.shape[3])
+        gap = (made - self._shown.to(made.dtype)).abs()
         gap = gap[torch.isfinite(gap)]
         if gap.numel():
             self.largest = float(gap.max())
-            self.size = float(shown.abs().nan_to_num(0, 0, 0).max())
+            self.size = float(self._shown.abs().nan_to_num(0, 0, 0).max())
+        apart = np.abs(weights.amax(-1).cpu().numpy() - largest[:, :, self._rows.cpu().numpy()])
+        self.largest = max(self.largest, float(np.nanmax(apart, initial=0)))

@@ -127,8 +127,8 @@ class AttentionCall:
     shape : tuple of int
         (batch, head, query, key).
     self_check : float
-        Largest absolute difference between ``concat(A v) W_O + b``, worked out from what was recorded, and
-        what the model itself computed; NaN where the two could not be compared.
+        Largest absolute difference between weights times values, worked out again on sampled rows, and what
+        the model's own code gave; NaN where the two could not be compared (dropout).
     nan_rows : int
         Rows that hold NaN. They stay NaN here and are left out of graphs and pictures.
     """

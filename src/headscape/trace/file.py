@@ -170,8 +170,10 @@ def _call(n: int, entry: dict[str, Any], arrays: Arrays, sides: tuple[Side, ...]
         raise FormatError(f"call {n} names keys outside 0 to {key - 1}.")
     values = {name: entry[name] for name in _CALL_FIELDS}
     for name, length in (("query_side", query), ("key_side", key)):
-        if sides[range(len(sides))[values[name]]].length != length:
-            raise FormatError(f"call {n} has {length} positions on {name}, which has another length.")
+        there = sides[range(len(sides))[values[name]]].length
+        # Fewer queries than tokens: the side's last ones, behind a cache.
+        if there != length and (name == "key_side" or length > there):
+            raise FormatError(f"call {n} has {length} positions on {name}, which has {there} tokens.")
     check = float("nan") if entry["self_check"] is None else float(entry["self_check"])
     return AttentionCall(
         **values, shape=(batch, head, query, key), arrays=CallArrays(**found), self_check=check

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from headscape.trace.call import CallArrays, Flags, Floats, Ints, select_top
 
+# How far from 1 the sum of a softmax row may be in bfloat16.
+SUMS_TO_ONE = 1e-2
 # A block of rows: first query, weights (batch, head, rows, key), visible keys (batch, head, rows).
 Block = tuple[int, Floats, Ints]
 
@@ -106,6 +108,18 @@ def row_bits(weights: npt.NDArray[np.float32]) -> Floats:
     safe = np.where(weights > 0, weights, np.float32(1))
     bits: Floats = np.abs((safe * np.log2(safe)).sum(-1))
     return np.where(np.isnan(weights).any(-1), np.float32(np.nan), bits).astype(np.float32)
+
+
+def sums_note(totals: npt.NDArray[np.floating]) -> str:
+    """Say what rows sum to, ``"rows of attention sum to 0.4 to 0.9, not 1"``; "" where all sum to 1 or nothing.
+
+    ``totals`` has the sum of each row's weights, over all keys.
+    """
+    there = totals[np.isfinite(totals) & (totals > 0)]
+    if not there.size or np.abs(there - 1).max() <= SUMS_TO_ONE:
+        return ""
+    low, high = f"{there.min():.2g}", f"{there.max():.2g}"
+    return f"rows of attention sum to {low if low == high else f'{low} to {high}'}, not 1"
 
 
 def keep_top(arrays: CallArrays, k: int) -> CallArrays:
