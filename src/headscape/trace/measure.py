@@ -111,7 +111,7 @@ def row_bits(weights: npt.NDArray[np.float32]) -> Floats:
 
 
 def sums_note(totals: npt.NDArray[np.floating]) -> str:
-    """Say what rows sum to, ``"rows of attention sum to 0.4 to 0.9, not 1"``; "" where all sum to 1 or nothing.
+    """Say what rows sum to, as ``"rows of attention sum to 0.4 to 0.9, not 1"``; "" where that is 1 or 0.
 
     ``totals`` has the sum of each row's weights, over all keys.
     """

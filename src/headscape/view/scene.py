@@ -142,7 +142,10 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
         scene.warnings.append(f"{call.site or 'the model'}: {sums}; shares are of what the rows hold.")
     if nan_rows:
         scene.warnings.append(f"{call.site or 'the model'}: {nan_rows} rows hold NaN and are not drawn.")
-    return {
+    said: dict[str, Any] = {"sums": sums} if sums else {}
+    if keys is not None and call.is_whole and keys.shape[-1] == _row_width(call):
+        said["is_whole"] = True
+    return said | {
         "path": call.path,
         "site": call.site,
         "layer": call.layer,
