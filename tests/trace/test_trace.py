@@ -274,9 +274,9 @@ def test_lists_that_a_threshold_cut_are_not_the_whole_matrix():
 @pytest.mark.parametrize("known", [True, False])
 def test_gradients_stay_with_their_weights_when_rows_are_cut(known):
     weights = np.array([[[[0.1, 0.6, 0.3], [1, 0, 0]]]], np.float32)
-    (call,) = example_trace(batch=1, layers=1, heads=1, tokens=3).calls[:1]
+    whole = gather_rows([(0, weights, np.full((1, 1, 2), 3, np.int32))], (1, 1, 2, 3), None, facts(query=2))
     gradient = np.array([[[[7, 8, 9], [5, 4, 3]]]], np.float32) if known else np.full_like(weights, np.nan)
-    cut = keep_top(replace(call.arrays, weights=weights, gradient=gradient), 2)
+    cut = keep_top(replace(whole, gradient=gradient), 2)
     np.testing.assert_array_equal(cut.keys, [[[[1, 2], [0, -1]]]])
     expected = [[[[8, 9], [5, 0]]]] if known else np.full((1, 1, 2, 2), np.nan)
     np.testing.assert_array_equal(cut.gradient, expected)

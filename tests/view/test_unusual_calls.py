@@ -138,6 +138,9 @@ def test_windows_are_whole_and_nobody_says_that_keys_were_left_out():
     assert graph.notes == ()
     _, meta = unpack(scene_block(trace))
     assert meta["calls"][0]["is_whole"] is True
+    cut = traced(Windows(), torch.randn(1, 12, 8), keep=2)
+    assert "top 2 keys" in cut.graph().notes[0]
+    assert "is_whole" not in unpack(scene_block(cut))[1]["calls"][0]
 
 
 def test_a_page_that_cuts_whole_rows_does_not_call_them_whole(monkeypatch):
