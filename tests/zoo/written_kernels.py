@@ -243,10 +243,25 @@ def vmapped():
     return Subject(model, lambda m: torch.vmap(m, randomness="different")(X[:, None]), list, trains=False)
 
 
-@KERNELS.add("the whole model as TorchScript", expect="none", says="no attention was seen", road="")
+def below_python(model, compiled):
+    """A model that runs no Python any more: its modules have no names, its matrices are known."""
+    return Subject(
+        compiled, lambda m: m(X), lambda: [t.but(path="") for t in reference(model, X)], trains=False
+    )
+
+
+@KERNELS.add("the whole model as TorchScript")
 def scripted():
-    model = torch.jit.trace(spread_out(Stack(MaskedFill)).eval(), X)
-    return Subject(model, lambda m: m(X), list, trains=False)
+    model = spread_out(Stack(MaskedFill)).eval()
+    return below_python(model, torch.jit.trace(model, X))
+
+
+@KERNELS.add("the whole model as an exported program", slow=True)
+def exported():
+    model = spread_out(Stack(MaskedFill)).eval()
+    program = torch.export.export(model, (X,)).module()
+    program.eval = lambda: program  # it knows no modes, and says so
+    return below_python(model, program)
 
 
 @KERNELS.add("sequence of nested tensors")

@@ -297,7 +297,7 @@ def _is_affine(
             tape.replay(point, answer) for point in (torch.zeros_like(there), there + step, there - step)
         )
         if at_zero is None or ahead is None or twice is None:
-            return False, torch.zeros(tuple(ids.shape))
+            return False, torch.zeros(tuple(ids.shape), device=ids.device)
         middle = (rows(ahead) + rows(twice)) / 2
         half = tape.replay(there / 2, answer)
         straight = (

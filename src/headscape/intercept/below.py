@@ -5,6 +5,7 @@ follows only what no Python function asked for: the rest is seen by the function
 its meaning left.
 """
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,8 @@ class Below(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = func(*args, **kwargs)
         if not self._is_above():
             name = name_of(func)
-            (self._kernel if name.startswith(_KERNEL) else self._follow)(name, func, args, kwargs, result)
+            with torch._C.DisableTorchFunction():
+                (self._kernel if name.startswith(_KERNEL) else self._follow)(name, func, args, kwargs, result)
         return result
 
 
@@ -66,13 +68,16 @@ def is_compiled_script(model: nn.Module) -> bool:
             return True
         if any(isinstance(value, kinds) for value in vars(module).values()):
             return True
-    return any(_calls_script(kind, kinds) for kind in {type(module) for module in model.modules()})
+    kinds_of_modules: set[Any] = {type(module) for module in model.modules()}
+    return any(_calls_script(kind) for kind in kinds_of_modules)
 
 
-def _calls_script(kind: type, kinds: tuple[type, ...]) -> bool:
+@functools.lru_cache(maxsize=4096)
+def _calls_script(kind: type) -> bool:
     """Whether a method of a class names a scripted function, or one is made in it."""
     if kind.__module__.startswith("torch."):
         return False
+    kinds = (torch.jit.ScriptModule, torch.jit.ScriptFunction)
     for owner in kind.__mro__:
         for method in vars(owner).values():
             code = getattr(method, "__code__", None)

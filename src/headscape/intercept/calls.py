@@ -331,14 +331,17 @@ def _features(layout: Layout, axes: Axes, shown_axes: Sequence[str], shown: Tens
     groups = 1
     for a in layout.groups:
         groups *= axes.sizes[a]
-    fold = torch.arange(groups) % layout.folded
+    on = shown.device
+    fold = torch.arange(groups, device=on) % layout.folded
     if layout.order is not None:
-        fold = fold[torch.argsort(layout.order.cpu())]
+        fold = fold[torch.argsort(layout.order.to(on))]
     if layout.row_folded > 1:
-        return torch.zeros(shown.shape, dtype=torch.int32)  # heads lie among the rows: not followed
-    number = (fold[:, None] * heads + torch.arange(heads)) * width  # (group, head)
-    full = (number[..., None] + torch.arange(width)).to(device=shown.device, dtype=torch.int32)
+        return torch.zeros(
+            shown.shape, dtype=torch.int32, device=on
+        )  # heads lie among the rows: not followed
+    number = (fold[:, None] * heads + torch.arange(heads, device=on)) * width  # (group, head)
+    full = (number[..., None] + torch.arange(width, device=on)).to(torch.int32)
     own = [*layout.groups, *layout.heads, *rest]
     shaped = full.reshape([sizes.get(a, axes.sizes.get(a, 1)) for a in own])
     laid = lettered(shaped, own, list(shown_axes), shown.shape)
-    return torch.zeros(shown.shape, dtype=torch.int32) if laid is None else laid
+    return torch.zeros(shown.shape, dtype=torch.int32, device=on) if laid is None else laid

@@ -7,11 +7,13 @@ at once, so they may end in any order; the last one takes it away.
 
 import copy
 import functools
+import sys
 import threading
 import types
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 _lock = threading.Lock()
@@ -35,9 +37,19 @@ class Doorway:
         self.visitors: list[Visitor] = []
         self._had = model.__dict__.get("forward")
         self._original = model.forward
+        # What model.compile() made runs past a forward set on the instance, or compiles it: it has to wait.
+        self._compiled = model.__dict__.get("_compiled_call_impl")
+        if self._compiled is not None:
+            object.__setattr__(model, "_compiled_call_impl", None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model's own forward, seen by the captures of this thread, or else by all that are open."""
+        enter: Callable[..., Any] = self._enter
+        if "torch._dynamo" in sys.modules:  # a part of a compiled model: Dynamo must not trace the watching
+            enter = torch.compiler.disable(enter)  # type: ignore[no-untyped-call]
+        return enter(*args, **kwargs)
+
+    def _enter(self, *args: Any, **kwargs: Any) -> Any:
         here = threading.get_ident()
         everyone = tuple(self.visitors)
         call: Callable[[], Any] = functools.partial(self._original, *args, **kwargs)
@@ -45,8 +57,15 @@ class Doorway:
             call = functools.partial(visitor.visit, call)
         return call()
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "_original":
+            raise AttributeError(name)
+        return getattr(self._original, name)  # __code__, say, of which torch.export asks
+
     def leave(self) -> None:
         """Give the model its own forward back."""
+        if self._compiled is not None and self.model.__dict__.get("_compiled_call_impl") is None:
+            object.__setattr__(self.model, "_compiled_call_impl", self._compiled)
         if self.model.__dict__.get("forward") is not self:
             return  # somebody else stands in front now, and goes on calling through here
         if self._had is None:

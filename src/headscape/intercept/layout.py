@@ -194,16 +194,15 @@ def _find_folded(layout: Layout, parts: Tensor) -> Layout:
     count = parts.shape[0]
     if count <= 1:
         return layout
-    _, which, many = torch.unique(parts, dim=0, return_inverse=True, return_counts=True)
-    folded = int(many[0])
-    if folded == 1 or not bool((many == folded).all()):
-        return layout
-    first = torch.full((len(many),), count, device=which.device).scatter_reduce(
-        0, which, torch.arange(count, device=which.device), "amin"
+    _, first, which, many = np.unique(
+        parts.cpu().numpy(), axis=0, return_index=True, return_inverse=True, return_counts=True
     )
-    order = torch.argsort(first[which], stable=True)
-    plain = bool((order == torch.arange(count, device=order.device)).all())
-    return replace(layout, order=None if plain else order, folded=folded)
+    folded = int(many[0])
+    if folded == 1 or not (many == folded).all():
+        return layout
+    order = np.argsort(first[which.reshape(-1)], kind="stable")
+    plain = bool((order == np.arange(count)).all())
+    return replace(layout, order=None if plain else torch.from_numpy(order), folded=folded)
 
 
 def _unfold_rows(layout: Layout, axes: Axes, rows: Tensor) -> Layout:
@@ -211,19 +210,18 @@ def _unfold_rows(layout: Layout, axes: Axes, rows: Tensor) -> Layout:
     lines = layout.queries_of(rows, axes.others)[:, 0, :, 0]
     if lines.shape[1] < 2 or not len(lines) or bool((lines < 0).any()):
         return layout
-    line = lines[0]
-    _, which, many = torch.unique(line, return_inverse=True, return_counts=True)
+    found = lines.cpu().numpy()
+    _, which, many = np.unique(found[0], return_inverse=True, return_counts=True)
     folded = int(many[0])
-    if folded == 1 or len(many) == 1 or not bool((many == folded).all()):
+    if folded == 1 or len(many) == 1 or not (many == folded).all():
         return layout
-    sorted_by_token = torch.argsort(which, stable=True)
-    nth = torch.empty_like(which)
-    nth[sorted_by_token] = torch.arange(len(line), device=line.device) % folded
-    order = torch.argsort(nth, stable=True)
-    heads = lines[:, order].reshape(len(lines), folded, -1)
-    if not bool((heads == heads[:, :1]).all()):
+    nth = np.empty(len(which), np.int64)
+    nth[np.argsort(which, kind="stable")] = np.arange(len(which)) % folded
+    order = np.argsort(nth, kind="stable")
+    heads = found[:, order].reshape(len(found), folded, -1)
+    if not (heads == heads[:, :1]).all():
         return layout
-    return replace(layout, row_order=order, row_folded=folded)
+    return replace(layout, row_order=torch.from_numpy(order), row_folded=folded)
 
 
 def _by_order(axes: Axes, rows: Tensor | None, batch: int) -> Layout:

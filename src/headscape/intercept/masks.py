@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from headscape.intercept.products import spreads
@@ -41,6 +40,7 @@ def forbidden_by(
             return mask if isinstance(mask, Tensor) else None
     elif name == "where" and len(args) == 3 and isinstance(args[0], Tensor):
         other = args[2] if args[1] is before else args[1]
-        if float(torch.as_tensor(other).max()) <= FORBIDS:
+        largest = float(other.max()) if isinstance(other, Tensor) else float(other)
+        if largest <= FORBIDS:
             return ~args[0] if args[1] is before else args[0]
     return None

@@ -1,5 +1,6 @@
 """Which module is running, read from the Python frames at the moment of capture."""
 
+import functools
 import sys
 from types import FrameType
 from typing import Any
@@ -42,6 +43,7 @@ class Names:
         return list(self._modules.values())
 
 
+@functools.lru_cache(maxsize=65536)
 def user_name(name: str) -> str:
     """Return a dotted name without what wrappers such as torch.compile, DataParallel or PEFT put into it."""
     parts = [part for part in name.split(".") if part not in _INSIDE]

@@ -57,17 +57,18 @@ class Space:
         if len(self.shape) == 1:
             self.examples = torch.zeros_like(self.examples)
         else:
-            self.examples = torch.arange(self.shape[1]).expand(self.shape).flatten()
+            self.examples = torch.arange(self.shape[1], device="cpu").expand(self.shape).flatten()
         self.__post_init__()
 
 
 def count_within(examples: Tensor, ranks: Tensor | None = None) -> Tensor:
     """Number the places of each example by rank, or as they stand: [0, 0, 1, 0] gives [0, 1, 0, 2]."""
-    order = torch.arange(len(examples)) if ranks is None else torch.argsort(ranks, stable=True)
+    every = torch.arange(len(examples), device="cpu")
+    order = every if ranks is None else torch.argsort(ranks, stable=True)
     order = order[torch.argsort(examples[order], stable=True)]
     ordered = examples[order]
     counted = torch.empty_like(order)
-    counted[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    counted[order] = every - torch.searchsorted(ordered, ordered)
     return counted
 
 
@@ -128,7 +129,7 @@ class Places:
         """Make a space of new tokens; ``examples`` broadcasts to ``shape``, default the first axis."""
         size = tuple(int(n) for n in shape)
         if examples is None:
-            examples = torch.arange(size[0]).view(-1, *[1] * (len(size) - 1))
+            examples = torch.arange(size[0], device="cpu").view(-1, *[1] * (len(size) - 1))
         rows = examples.cpu().long().expand(size).flatten()
         space = Space(len(self.spaces), self._next, size, rows, may_turn, ranks)
         self._next += len(rows)
@@ -153,16 +154,17 @@ class Places:
 
     def look_up(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return space, example and token of each code as int64 CPU tensors; -1 where unknown."""
-        flat = codes.detach().cpu().long().contiguous()
-        bases = torch.tensor([s.base for s in self.spaces] or [0])
-        space = torch.where(flat >= 0, torch.searchsorted(bases, flat, right=True) - 1, -1)
-        example, token = torch.full_like(flat, -1), torch.full_like(flat, -1)
-        for number in np.unique(space.numpy()).tolist():
-            if number >= 0:
-                here, known = space == number, self.spaces[number]
-                example[here] = known.examples[flat[here] - known.base]
-                token[here] = known.tokens[flat[here] - known.base]
-        return space, example, token
+        flat = codes.detach().cpu().numpy().astype(np.int64)
+        bases = np.array([s.base for s in self.spaces] or [0])
+        space = np.where(flat >= 0, np.searchsorted(bases, flat, side="right") - 1, -1)
+        example, token = np.full(flat.shape, -1), np.full(flat.shape, -1)
+        for number in range(int(space.min(initial=0)), int(space.max(initial=-1)) + 1):
+            here = space == number
+            if number >= 0 and here.any():
+                known = self.spaces[number]
+                example[here] = known.examples.numpy()[flat[here] - known.base]
+                token[here] = known.tokens.numpy()[flat[here] - known.base]
+        return torch.from_numpy(space), torch.from_numpy(example), torch.from_numpy(token)
 
     def _begin(self, tensor: Tensor) -> Tensor | None:
         """Number the elements of an input: each (batch, token) of three axes, else each element."""

@@ -35,7 +35,8 @@ def any_overriding(tensors: Iterable[Any]) -> bool:
     asking = sys._getframe(1).f_locals.get("self")
     if type(asking).__name__ == "FlexAttentionHOP" and torch._C._len_torch_function_stack() > 0:
         return True
-    return any(
+    # Once a subclass has answered, what it runs is asked again: then it is left alone, as torch does.
+    return torch._C._is_torch_function_enabled() and any(
         type(t) is not torch.Tensor
         and type(t) is not torch.nn.Parameter
         and hasattr(t, "__torch_function__")

@@ -164,6 +164,8 @@ class Recorder:
                 )
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
+        # A view of the values keeps all of a block's projections alive: let go of it.
+        seen.origin = replace(origin, value=None, projection=None)
         self.calls.append(seen)
         self._count(seen)
         return seen

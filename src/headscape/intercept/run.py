@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from headscape.errors import CaptureError, CaptureWarning, HeadscapeError, NoAttentionError, OptionError
 from headscape.intercept.assemble import assemble
@@ -18,8 +19,13 @@ from headscape.intercept.doorway import Doorway, close_door, open_door
 from headscape.intercept.names import Names
 from headscape.intercept.plain import keeping_fast_paths
 from headscape.intercept.recorder import Keep, Options
+from headscape.intercept.unseen import unseen
 from headscape.intercept.watcher import Watcher
 from headscape.trace.trace import Trace
+
+_NO_NUMBERS = (
+    "the tensors of this pass hold no numbers (meta device or fake tensors): there are no weights to record"
+)
 
 
 def watch(
@@ -30,6 +36,8 @@ def watch(
     The result is the model's own, bit for bit. An exception of the model passes through unchanged. The trace
     is None where nothing could be recorded; a :class:`CaptureWarning` then says why.
     """
+    if torch._C._is_tracing() or torch.compiler.is_compiling():  # what is watched would be in the program
+        return _traced(model, call, options), None
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)
     below = watcher.below() if is_compiled_script(model) else nullcontext()
@@ -37,7 +45,11 @@ def watch(
         output = call()
     trace = None
     try:
-        trace = assemble(watcher, output, model=type(model).__name__, step=step)
+        with unseen():
+            if _has_no_numbers(output):
+                watcher.problems[:] = [_NO_NUMBERS]
+                watcher.recorder.calls.clear()
+            trace = assemble(watcher, output, model=type(model).__name__, step=step)
     except HeadscapeError:
         raise
     except Exception as error:  # the user's forward has run: keep it
@@ -48,6 +60,8 @@ def watch(
         watcher.problems.append(f"putting the trace together failed: {type(error).__name__}: {error}")
     if trace is not None and not trace.calls and not watcher.problems:
         warnings.warn(trace.warnings[0], CaptureWarning, stacklevel=4)
+    if watcher.problems and options.strict:
+        raise CaptureError(f"{type(model).__name__} could not be captured: {'; '.join(watcher.problems[:3])}")
     if watcher.problems:
         warnings.warn(
             f"headscape could not capture everything of {type(model).__name__}; the model's result is not "
@@ -65,6 +79,25 @@ def _uncompiled() -> AbstractContextManager[object]:
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance
+
+
+def _traced(model: nn.Module, call: Callable[[], Any], options: Options) -> Any:
+    text = (
+        f"{type(model).__name__} was being made into a program (torch.jit.trace, torch.export), so this pass "
+        "is not captured. Capture a plain call of the model, or the finished program."
+    )
+    if options.strict:
+        raise CaptureError(text)
+    warnings.warn(text, CaptureWarning, stacklevel=5)
+    return call()
+
+
+def _has_no_numbers(output: Any) -> bool:
+    return any(
+        t.is_meta or type(t).__name__ == "FakeTensor"
+        for t in tree_leaves(output)
+        if isinstance(t, torch.Tensor)
+    )
 
 
 class Run:
@@ -115,7 +148,8 @@ class Run:
     def visit(self, call: Callable[[], Any]) -> Any:
         """Run ``call``, one forward pass of the model, and add its trace."""
         here = threading.get_ident()
-        if here in self._busy:  # the model calls itself: one pass
+        is_again = torch._C._current_graph_task_id() != -1  # a checkpoint runs it again, for backward
+        if is_again or here in self._busy:  # or the model calls itself: one pass
             return call()
         self._busy.add(here)
         try:
@@ -152,13 +186,17 @@ def capture(
     Parameters
     ----------
     model : torch.nn.Module
-        Any module built of torch.nn's attention, or calling ``scaled_dot_product_attention``.
+        Any module. What is seen: torch.nn's attention with its fast paths, ``scaled_dot_product_attention``,
+        ``flex_attention``, and attention written by hand (a product of two states, bent by a softmax or
+        another function, that meets a third). What is not is said in ``trace.warnings``.
     tokens : labels, optional
         One label a token: a list for every example alike, a list of lists for one each, or a dict by side
         (``{"source": ..., "target": ...}``) for an encoder-decoder. Padding may be left out.
-    keep : "auto", "all" or int
+    keep : "auto", "all", int or dict
         ``"all"`` keeps every weight; a number keeps that many keys a row, with the mass they hold;
-        ``"auto"`` keeps all while one pass's weights fit into 128 MiB, and 16 keys a row beyond.
+        ``{"threshold": 0.01}`` keeps weights from 0.01 on, ``{"nucleus": 0.9}`` the fewest keys that hold 90 %
+        of a row; ``"auto"`` keeps all while one pass's weights fit into 128 MiB, and 16 keys a row beyond.
+        Statistics are exact over all keys, whatever is kept.
     values : bool
         Also record what the edges carry (contributions) and the norms of residual and feed-forward parts.
     classes : sequence of str, optional

@@ -13,7 +13,11 @@ from headscape.trace.measure import Facts
 def try_kernel() -> str | None:
     """Return what differs, None if nothing does. The first run on a machine compiles, which takes seconds."""
     count, width = 70, 3
-    numbers = torch.arange(2 * count * width, dtype=torch.float32).sin().reshape(2, 1, 1, count, width)
+    numbers = (
+        torch.arange(2 * count * width, dtype=torch.float32, device="cpu")
+        .sin()
+        .reshape(2, 1, 1, count, width)
+    )
     nothing = np.zeros((1, count), bool)
     facts = Facts(nothing, nothing, None, np.zeros((1, 4, count), np.float32))
     scores = Scores(numbers[0], numbers[1], is_causal=True, scale=3.0)

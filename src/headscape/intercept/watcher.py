@@ -141,7 +141,7 @@ class Watcher(TorchFunctionMode):
     ) -> None:
         """Note what one function did to states, scores and weights."""
         began, state = self.lineage.tick(), self.lineage.state
-        with aside(torch.device("cpu")):
+        with torch.no_grad():
             self.places.follow(name, func, args, kwargs, result)
             meeting = self.grids.follow(name, func, args, kwargs, result)
             self.lineage.after(name, func, args, kwargs, result)
@@ -156,7 +156,7 @@ class Watcher(TorchFunctionMode):
             self.tape.note(func, args, kwargs, result)
 
     def _write(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with aside(torch.device("cpu")):
+        with torch.no_grad():
             self.places.write(name, func, args, kwargs)
 
     def _project(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -336,7 +336,8 @@ def read_parts(
             value, mixed = (F.pad(t, (0, 0, 0, missing)) for t in (value, mixed))
         return Written(weights, mask), value, mixed
     if parts.kernel is None and not batch:
-        return Written(torch.zeros(0, heads, full, full)), torch.zeros(0, heads, full, width), None
+        nothing = torch.zeros(0, heads, full, full, device="cpu")
+        return Written(nothing), torch.zeros(0, heads, full, width, device="cpu"), None
     if parts.kernel is None or mixed is None:
         raise RuntimeError("torch's fused kernel ran without weights or a kernel that headscape knows")
     query, key, value = parts.kernel[:3]
