@@ -259,3 +259,10 @@ def test_a_graph_is_shown_in_one_line_however_large_it_is(build_trace):
     assert f"{len(graph.edges):,} edges, direction='directed', scale='lift'" in said
     for side in graph.sides:
         assert f"{side.name!r} of {side.length} x {side.planes} planes" in said
+
+
+@pytest.mark.parametrize(("k", "reverse"), [(None, 0), (2, 0), (1, np.nan)])
+def test_a_direction_without_attention_is_known_unless_keys_were_left_out(build_trace, k, reverse):
+    graph = build_trace([[1, 0], [0.25, 0.75]] if k != 1 else [[1, 0], [0.75, 0.25]], k=k).graph()
+    (between,) = np.flatnonzero((graph.edges.kind == EdgeKind.ATTENTION) & ~graph.edges.is_loop)
+    np.testing.assert_equal(graph.edges.reverse[between], np.float32(reverse))

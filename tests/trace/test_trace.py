@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import headscape
 from headscape.errors import FileError, FormatError, LabelError, NotKeptError, OptionError, ShapeError
 from headscape.trace.block import pack, unpack
-from headscape.trace.call import TokenFlow, select_top
+from headscape.trace.call import AttentionCall, CallArrays, TokenFlow, select_top
 from headscape.trace.file import from_bytes, to_bytes
 from headscape.trace.measure import Facts, gather_rows, keep_top, row_bits
 from headscape.trace.outputs import share_text
@@ -252,3 +253,30 @@ def test_any_description_is_a_trace_or_a_format_error(data):
     holder[data.draw(st.sampled_from(sorted(holder)))] = data.draw(junk)
     with contextlib.suppress(FormatError):
         from_bytes(pack(arrays, json.loads(json.dumps(meta))))
+
+
+def test_lists_that_a_threshold_cut_are_not_the_whole_matrix():
+    weights = np.array([[[[0.25, 0.25, 0.25, 0.25], [0.9, 0.05, 0.03, 0.02]]]], np.float32)
+    keys = np.where(weights > 0.1, np.arange(4, dtype=np.int32), -1)
+    kept = np.array([[[1, 0.9]]], np.float32)
+    rows = {name: np.zeros((1, 1, 2), np.float32) for name in ("entropy", "distance", "first_key", "largest")}
+    arrays = CallArrays(
+        weights=np.where(keys < 0, 0, weights), keys=keys, kept=kept, visible=np.full((1, 1, 2), 4, np.int32),
+        padded=np.zeros((1, 2), bool), padded_keys=np.zeros((1, 4), bool), value_norms=None,
+        flow=np.zeros((1, 4, 2), np.float32), received=np.zeros((1, 1, 4), np.float32), **rows,
+    )  # fmt: skip
+    call = AttentionCall("a", "a", 0, "self", "sdpa", 0, 0, 0, (1, 1, 2, 4), arrays)
+    assert not call.is_whole
+    with pytest.raises(NotKeptError, match="kept the top 4"):
+        call.weights()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_gradients_stay_with_their_weights_when_rows_are_cut(known):
+    weights = np.array([[[[0.1, 0.6, 0.3], [1, 0, 0]]]], np.float32)
+    whole = gather_rows([(0, weights, np.full((1, 1, 2), 3, np.int32))], (1, 1, 2, 3), None, facts(query=2))
+    gradient = np.array([[[[7, 8, 9], [5, 4, 3]]]], np.float32) if known else np.full_like(weights, np.nan)
+    cut = keep_top(replace(whole, gradient=gradient), 2)
+    np.testing.assert_array_equal(cut.keys, [[[[1, 2], [0, -1]]]])
+    expected = [[[[8, 9], [5, 0]]]] if known else np.full((1, 1, 2, 2), np.nan)
+    np.testing.assert_array_equal(cut.gradient, expected)

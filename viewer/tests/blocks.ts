@@ -42,6 +42,7 @@ export interface SmallScene {
   visible?: number[][];
   top?: { keys: number[][][]; weights: number[][][]; kept: number[][] };
   parts?: number[][]; // (class, token)
+  said?: Record<string, unknown>; // what else the call says of itself
 }
 
 /** A scene of one self-attention call over one side. */
@@ -72,6 +73,7 @@ export function smallScene(scene: SmallScene): { arrays: Arrays; meta: Record<st
     calls: [{
       path: "attn", site: "attn", layer: 0, kind: "self", source: "written", query_side: 0, key_side: 0, plane: 0,
       heads, queries, keys, k: scene.top ? scene.top.keys[0]![0]!.length : null, code: "f32", nan_rows: 0,
+      ...scene.said,
     }],
     outputs: scene.parts
       ? { kind: "classes", side: 0, names: scene.parts.map((_, n) => `class ${n}`), scores: numbers, probabilities: numbers, base: numbers, method: "exact", truth: null }

@@ -69,6 +69,22 @@ describe("attention edges", () => {
     expect(pair).toMatchObject({ head: -1, weight: 0.25, reverse: 0.25, mass: 0.5 });
   });
 
+  it("of rows that list every key they see lack nothing", () => {
+    const { graph } = graphOf({
+      weights: FULL,
+      top: { keys: [[[0], [1], [0]]], weights: [[[1], [1], [1]]], kept: [[1, 1, 1]] },
+      visible: [[1, 1, 1]],
+      said: { is_whole: true },
+    });
+    expect(list(graph).find((edge) => edge.query === 2)!.reverse).toBe(0);
+    expect(graph.dropped).toEqual([]);
+  });
+
+  it("of rows that do not sum to 1 are said to", () => {
+    const { graph } = graphOf({ weights: FULL, said: { sums: "rows of attention sum to 0.5 to 0.7, not 1" } });
+    expect(graph.dropped).toEqual(["layer 0: rows of attention sum to 0.5 to 0.7, not 1"]);
+  });
+
   it("of a top-k capture pair up, and say what was not kept", () => {
     const { graph } = graphOf({
       weights: FULL,

@@ -108,7 +108,10 @@ class Labels:
         graph = self.scene.graph
         for side, plane, members in self.scene.planes():
             layers = [c.layer for c in graph.calls if (c.query_side, c.plane) == (side, plane)]
-            words = "out" if not layers else f"layer {layers[0]}" if plane == 0 else f"{layers[0]}"
+            if not layers:  # behind the last layer; or a side that no layer works on, and is only read
+                words = "out" if plane else clean_text(graph.sides[side].name)
+            else:
+                words = f"layer {layers[0]}" if plane == 0 else f"{layers[0]}"
             text = new_text(
                 self.axes,
                 self.scene,

@@ -14,6 +14,7 @@ from headscape.graph.joins import directed_edges, residual_edges, summed_edges
 from headscape.graph.rows import CallRows, read_call
 from headscape.graph.scales import SCALES, scale_edges
 from headscape.trace.call import AttentionCall
+from headscape.trace.measure import sums_note
 from headscape.trace.trace import Trace
 
 Longs = npt.NDArray[np.int64]
@@ -200,6 +201,9 @@ def _notes(parts: list[_Part], rows: Rows) -> tuple[str, ...]:
         kept = float(rows.kept.sum() / max(rows.total.sum(), 1e-30))
         many = " or ".join(map(str, k))
         notes.append(f"capture kept the top {many} keys of each row: {kept:.1%} of the attention")
+    sums = sums_note(rows.total)
+    if sums:
+        notes.append(f"{sums}: shares are of what the rows hold")
     return tuple(notes)
 
 

@@ -135,7 +135,7 @@ def place_call(ground: Ground, call: AttentionCall, number: int) -> CallPlace:
         keys=ground.first_node(call.key_side, key_plane),
         # Fewer queries than tokens: a decoder that cached its first keys. The queries are the last tokens.
         shift=query_side.length - call.shape[2],
-        is_dense=call.k is None,
+        is_dense=call.is_whole,
     )
 
 

@@ -139,8 +139,18 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
         "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes,
         axes=_axes_of_states(watcher),
     )  # fmt: skip
+    if answer is not None:
+        answer = _over_all_tokens(answer, sides[last].length)
     warnings = tuple(notes_of(watcher, seen, calls, model))
     return Trace(calls, sides, answer, warnings, model, step)
+
+
+def _over_all_tokens(answer: Outputs, length: int) -> Outputs:
+    """Let an answer count all tokens of its side: those before the pass's own add nothing to it."""
+    known = answer.contributions
+    if known is None or known.shape[2] >= length:
+        return answer
+    return replace(answer, contributions=np.pad(known, ((0, 0), (0, 0), (length - known.shape[2], 0))))
 
 
 def _axes_of_states(watcher: Watcher) -> str:

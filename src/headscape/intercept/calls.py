@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from headscape.intercept.gradients import Live
 from headscape.intercept.grids import Meeting
 from headscape.intercept.layout import Axes, Layout, find_layout
 from headscape.intercept.lineage import Lineage, Mark, Meet, Role
@@ -42,6 +43,7 @@ class Found:
     pieces: bool = False
     has_own_rows: bool = False  # each head has other rows
     bend: str = ""
+    live: Live | Literal["dropped"] | None = None  # what weights and values gave, for gradients
 
 
 class Calls:
@@ -77,7 +79,7 @@ class Calls:
         check = None
         if found.mixed is not None and self.options.values:
             check = OutputCheck(found.value, found.mixed)
-        seen = self.recorder.record(found.rows, origin, check)
+        seen = self.recorder.record(found.rows, origin, check, found.live)
         return seen, Meet(standing.codes, seen.flow, began)
 
     def _standing(self, found: Found) -> Standing:
@@ -131,11 +133,13 @@ class Calls:
             result = pad_examples(result.unbind(), float("nan"))
         shown = result.reshape(*given.query.shape[:-1], result.shape[-1])
         mixed = None if given.drops else layout.queries_of(shown, (*ahead, "m", "e")).detach()
+        shape = shown.shape  # a hook that held the tensor itself would keep its own graph alive
+        live = Live(result, lambda t: layout.queries_of(t.reshape(shape), (*ahead, "m", "e")))
         follows = self.lineage.newest_call([given.states]), self.lineage.newest_call([given.key])
         found = Found(
             source, scores, value, mixed, _grouped(layout, axes, rows, keys), follows,
             is_alike=follows[0] == follows[1] and given.query.shape[-2] <= given.key.shape[-2],
-            padded_keys=given.padded,
+            padded_keys=given.padded, live="dropped" if given.drops else live,
         )  # fmt: skip
         return self._finish(found, Shown(layout, axes, rows, shown, (*ahead, "m", "e")), result, began)
 
@@ -159,13 +163,14 @@ class Calls:
             rows = Written(layout.weights(meeting.weights, axes.weights), mask)
             value = layout.keys_of(meeting.values.detach(), meeting.value_axes)
             mixed = layout.queries_of(result.detach(), meeting.result_axes)
-        dropped = grid.whole is not None
+        dropped, result_axes = grid.whole is not None, meeting.result_axes
         same_length = rows.shape[2] <= rows.shape[3]
         found = Found(
             "written", rows, value, None if dropped else mixed,
             _grouped(layout, axes, meeting.rows, meeting.keys), (grid.query_from, grid.key_from),
             is_alike=grid.query_from == grid.key_from and same_length, pieces=grid.pieces,
             has_own_rows=layout.rows_differ, bend=grid.bend,
+            live="dropped" if dropped else Live(result, lambda t: layout.queries_of(t, result_axes)),
         )  # fmt: skip
         shown = Shown(layout, axes, meeting.rows, result, meeting.result_axes)
         return self._finish(found, shown, result, began)

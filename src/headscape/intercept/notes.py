@@ -2,6 +2,7 @@
 
 import re
 
+from headscape.intercept.gradients import gradient_notes
 from headscape.intercept.recorder import Seen
 from headscape.intercept.watcher import Watcher
 from headscape.trace.call import AttentionCall
@@ -54,6 +55,7 @@ def notes_of(watcher: Watcher, seen: list[Seen], calls: tuple[AttentionCall, ...
         notes += [text for what, text in _NEAR.items() if what in watcher.grids.said]
     for call, one in zip(calls, seen, strict=True):
         notes += _notes_of_call(call, one, has_values=watcher.options.values)
+    notes += gradient_notes(seen, asked=watcher.options.gradients)
     return notes + _silent_modules(watcher, {call.path for call in calls})
 
 

@@ -201,7 +201,7 @@ def _made(first: Seen, group: list[Seen], arrays: CallArrays) -> Seen:
     for seen in group:
         part = np.pad(seen.flow, ((0, 0), (0, 0), (shape[2] - seen.shape[2], 0)), constant_values=np.nan)
         flow = np.where(np.isnan(flow), part, flow)
-    made = Seen(first.origin, shape, replace(arrays, flow=flow))
+    made = Seen(first.origin, shape, replace(arrays, flow=flow, gradient=None), gradients="pieces")
     made.self_check = max(seen.self_check for seen in group)
     made.size, made.half = max(seen.size for seen in group), first.half
     made.nan_rows = sum(seen.nan_rows for seen in group)

@@ -1,5 +1,7 @@
 """What was seen in one pass, call by call, within a stated budget of memory."""
 
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -8,6 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from headscape.errors import expect_option
+from headscape.intercept.gradients import Backward, Live
 from headscape.intercept.keeping import Keeping
 from headscape.intercept.rows import OutputCheck, Scores, Written, aside, forbids, value_norms
 from headscape.intercept.settle import Standing
@@ -19,6 +22,8 @@ from headscape.trace.measure import Facts, keep_top
 # 12 layers x 12 heads x 482 tokens fit.
 DENSE_LIMIT_BYTES = 128 * 1024 * 1024
 
+# Whether gradients come ("" = they do, or nobody asked), or why not.
+GradientState = Literal["", "no graph", "dropped", "pieces"]
 Keep = Literal["auto", "all"] | int | dict[str, float]
 
 
@@ -32,6 +37,7 @@ class Options:
     classes: tuple[str, ...] | None = None
     patches: Any = None
     strict: bool = False
+    gradients: bool = False
 
     @classmethod
     def named(cls, owner: str, also: tuple[str, ...] = (), **given: Any) -> "Options":
@@ -88,6 +94,8 @@ class Seen:
     size: float = 1.0  # largest number in the output that the self-check compares
     largest_sum: float = 1.0  # largest sum of a row of weights
     value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
+    gradients: GradientState = ""
+    backward: Callable[[], Backward | None] = lambda: None  # a weak reference: the graph holds it
 
     @property
     def flow(self) -> npt.NDArray[np.float32]:
@@ -117,7 +125,13 @@ class Recorder:
         self._bytes = 0
         self._over = False
 
-    def record(self, rows: Scores | Written, origin: Origin, check: OutputCheck | None = None) -> Seen:
+    def record(
+        self,
+        rows: Scores | Written,
+        origin: Origin,
+        check: OutputCheck | None = None,
+        live: Live | Literal["dropped"] | None = None,
+    ) -> Seen:
         """Work out one call's rows and keep what was asked for."""
         standing, shape = origin.standing, rows.shape
         with aside(rows.device):
@@ -130,10 +144,13 @@ class Recorder:
             arrays = gather(rows, self._keeping(shape), Facts(padded, padded_keys, norms, flow, *where))
             if check is not None:
                 check.look(rows, arrays.largest)
+        raw = arrays
         if not standing.is_plain:
             arrays = standing.spread(arrays)
             shape = (arrays.flow.shape[0], shape[1], arrays.flow.shape[2], standing.key_space.length)
         seen = Seen(origin, shape, arrays)
+        if self.options.gradients:
+            self._await_backward(seen, live, raw)
         broken = np.isnan(arrays.entropy) & (arrays.visible > 0)
         if arrays.keys is None and isinstance(rows, Written):  # rows hidden from all keys may hold NaN
             broken |= np.isnan(arrays.weights).any(-1)
@@ -167,6 +184,24 @@ class Recorder:
             self._over = True  # one trace, one form: what was kept whole before is cut too
             for earlier in self.calls:
                 earlier.arrays = keep_top(earlier.arrays, TOP_K)
+                backward = earlier.backward()
+                if backward is not None:
+                    backward.aim(earlier.arrays)
+
+    def _await_backward(self, seen: Seen, live: Live | Literal["dropped"] | None, raw: CallArrays) -> None:
+        """Have the call's gradients filled in when a backward pass reaches its output."""
+        arrays = replace(seen.arrays, gradient=np.full_like(seen.arrays.weights, np.nan))
+        if live == "dropped":
+            seen.gradients, seen.arrays = "dropped", arrays
+            return
+        origin, strict = seen.origin, self.options.strict
+        if live is None or origin.value is None or not live.output.requires_grad:
+            seen.gradients = "no graph"
+        else:
+            where = origin.path or "the model itself"
+            backward = Backward(where, origin.value, live.lay, origin.standing, raw, arrays, strict=strict)
+            live.output.register_hook(backward)  # type: ignore[no-untyped-call]
+            seen.arrays, seen.backward = arrays, weakref.ref(backward)
 
     def _padding(
         self, rows: Scores | Written, origin: Origin

@@ -177,7 +177,7 @@ def capture(
     *,
     classes: Sequence[str] | None = None,
     patches: Any = None,
-    strict: bool = False,
+    **switches: bool,
 ) -> Run:
     """Watch the attention of every forward pass of ``model`` inside a ``with`` block.
 
@@ -194,17 +194,23 @@ def capture(
         (``{"source": ..., "target": ...}``) for an encoder-decoder. Padding may be left out.
     keep : "auto", "all", int or dict
         ``"all"`` keeps every weight; a number keeps that many keys a row, with the mass they hold;
-        ``{"threshold": 0.01}`` keeps weights from 0.01 on, ``{"nucleus": 0.9}`` the fewest keys that hold 90 %
-        of a row; ``"auto"`` keeps all while one pass's weights fit into 128 MiB, and 16 keys a row beyond.
-        Statistics are exact over all keys, whatever is kept.
+        ``{"threshold": 0.01}`` keeps weights from 0.01 on, ``{"nucleus": 0.9}`` the fewest keys that hold
+        90 % of a row; ``"auto"`` keeps all while one pass's weights fit into 128 MiB, and 16 keys a row
+        beyond. Statistics are exact over all keys, whatever is kept.
     values : bool
         Also record what the edges carry (contributions) and the norms of residual and feed-forward parts.
     classes : sequence of str, optional
         Names of the model's classes, in the order of its output.
     patches : array, optional
         Pictures of the last tokens, (batch, patch, height, width[, 3]): uint8, or floats from 0 to 1.
-    strict : bool
+    strict : bool, default False
         Raise :class:`CaptureError` where headscape's own work fails, instead of warning.
+    gradients : bool, default False
+        Also note the gradient of the loss with respect to each kept weight, when ``loss.backward()`` runs:
+        ``call.gradient()``. Later backward passes add to it, as they do to ``.grad`` (and it is scaled where
+        the loss is, as with a GradScaler). Until the graph of the pass is gone, its values are held: batch x
+        heads x keys x head width numbers a call, which most graphs hold anyway, but checkpointed ones do not.
+        Where dropout acts on the weights the gradient is not known and stays NaN; ``trace.warnings`` says so.
 
     Returns
     -------
@@ -213,6 +219,8 @@ def capture(
 
     Raises
     ------
+    OptionError
+        There is no such option.
     LabelError
         From the model's call: labels do not fit the tokens the model saw.
 
@@ -227,6 +235,6 @@ def capture(
     ['layers.0.self_attn', 'layers.1.self_attn']
     """
     options = Options.named(
-        "capture", tokens=tokens, keep=keep, values=values, classes=classes, patches=patches, strict=strict
+        "capture", (), tokens=tokens, keep=keep, values=values, classes=classes, patches=patches, **switches
     )
     return Run(model, options)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from headscape.intercept.places import Places, Space
-from headscape.trace.call import CallArrays
+from headscape.trace.call import CallArrays, Floats, Ints
 
 Codes = npt.NDArray[np.int64]
 
@@ -113,12 +113,15 @@ class Standing:
             out[(example, *ahead, nodes[example][there])] = moved[(example, *ahead, there)]
         return out
 
-    def spread(self, arrays: CallArrays) -> CallArrays:
-        """Return a call's arrays with rows and keys at their tokens; rows list their keys."""
+    def listed(self, arrays: CallArrays) -> tuple[Ints, Ints, Floats]:
+        """Return each group's keys by falling weight, as (group, head, query, k).
+
+        Three arrays: their places in the group, their tokens (-1 = none) and their weights.
+        """
         kept = arrays.weights
         local: npt.NDArray[Any]
         if arrays.keys is None:
-            local = np.broadcast_to(np.arange(kept.shape[3]), kept.shape)
+            local = np.broadcast_to(np.arange(kept.shape[3], dtype=np.int32), kept.shape)
         else:
             local = arrays.keys
         back = np.argsort(self.order.reshape(-1))
@@ -127,7 +130,12 @@ class Standing:
         keys = np.where((local < 0) | (kept == 0), -1, nodes[groups, local]).astype(np.int32)
         kept = np.where(keys < 0, np.float32(0), kept) if not np.isnan(kept).any() else kept
         fall = np.argsort(np.where(keys < 0, np.inf, -kept), axis=-1, kind="stable")
-        keys, kept = np.take_along_axis(keys, fall, -1), np.take_along_axis(kept, fall, -1)
+        local, keys, kept = (np.take_along_axis(array, fall, -1) for array in (local, keys, kept))
+        return local, keys, kept
+
+    def spread(self, arrays: CallArrays) -> CallArrays:
+        """Return a call's arrays with rows and keys at their tokens; rows list their keys."""
+        _, keys, kept = self.listed(arrays)
         nan = np.float32(np.nan)
         rows = {
             name: self.spread_rows(getattr(arrays, name), nan)

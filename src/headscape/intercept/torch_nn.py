@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headscape.intercept.gradients import Live
 from headscape.intercept.rows import Scores, Written, forbids
 
 # Positions of the arguments of torch._transformer_encoder_layer_fwd, in the order torch.nn passes them.
@@ -31,6 +32,7 @@ class Scope:
     rows: Scores | Written | None = None
     value: Tensor | None = None
     mixed: Tensor | None = None
+    output: Tensor | None = None  # the very tensor that torch.nn goes on with
     drops: bool = False
     _weights: Tensor | None = None
     _dropped: Tensor | None = None
@@ -48,7 +50,7 @@ class Scope:
 
     def _fused(self, result: Tensor, *args: Any, **kwargs: Any) -> None:
         self.rows, self.value, self.drops = sdpa_scores(*args, **kwargs)
-        self.mixed = _four_axes(result)
+        self.output, self.mixed = result, _four_axes(result)
 
     def _softmax(self, result: Tensor, *args: Any, **kwargs: Any) -> None:
         self._weights = result
@@ -63,7 +65,14 @@ class Scope:
     def _product(self, result: Tensor, first: Tensor, second: Tensor, **kwargs: Any) -> None:
         if self._weights is not None and (first is self._weights or first is self._dropped):
             self.rows = Written(self._weights.detach(), self._mask)
-            self.value, self.mixed = second, result
+            self.value, self.output, self.mixed = second, result, result
+
+
+def live_of(scope: Scope, shape: torch.Size) -> Live | Literal["dropped"] | None:
+    """Return a scope's output for gradients; ``shape`` is (batch, head, query, width)."""
+    if scope.drops or scope.output is None:
+        return "dropped" if scope.drops else None
+    return Live(scope.output, lambda t: t.reshape(shape))
 
 
 def unfold(scope: Scope, batch: int) -> tuple[Scores | Written, Tensor, Tensor]:

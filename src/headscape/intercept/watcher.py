@@ -25,7 +25,7 @@ from headscape.intercept.plain import open_copy
 from headscape.intercept.recorder import Options
 from headscape.intercept.rows import Scores, Written, aside
 from headscape.intercept.shadows import tensors_in
-from headscape.intercept.torch_nn import FusedLayer, Scope, bound, padded_of, unfold
+from headscape.intercept.torch_nn import FusedLayer, Scope, bound, live_of, padded_of, unfold
 from headscape.intercept.unseen import unseen
 
 _FUSED_LAYER = torch._transformer_encoder_layer_fwd
@@ -223,7 +223,7 @@ class Watcher(TorchFunctionMode):
             (ends[0], ends[1]), (self.lineage.newest_call([query]), self.lineage.newest_call([key])),
             is_alike=same_sequence(query, key, named["value"]),
             padded_keys=padded_of(named["key_padding_mask"]), projection=named["out_proj_weight"],
-            extra_keys=rows.shape[3] - key.shape[0],
+            extra_keys=rows.shape[3] - key.shape[0], live=live_of(scope, mixed.shape),
         )  # fmt: skip
         seen, meet = self.calls.record(found, began)
         made = seen.origin.standing

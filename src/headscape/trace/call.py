@@ -12,6 +12,8 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
+# Share of a row's attention that rounding may take from a list of all its keys.
+WHOLE_MASS = 1e-5
 TOP_K = 16  # keys a row keeps when nobody says how many
 
 
@@ -72,7 +74,8 @@ class CallArrays:
 
     ``weights`` is (batch, head, query, key) when ``keys`` is None, else (batch, head, query, k) beside
     ``keys`` (int32, -1 = none). ``value_norms`` is (batch, head, key) or None. ``flow`` is
-    (batch, 4, query): residual, attention, stream, feed-forward.
+    (batch, 4, query): residual, attention, stream, feed-forward. ``gradient`` is laid out as ``weights``, or
+    None where it was not asked for; it is NaN until a backward pass fills it in.
     """
 
     weights: Floats
@@ -88,6 +91,7 @@ class CallArrays:
     first_key: Floats
     largest: Floats
     received: Floats
+    gradient: Floats | None = None
 
     def __repr__(self) -> str:
         shapes = (f"{name} {array.shape}" for name, array in self.present().items())
@@ -151,7 +155,13 @@ class AttentionCall:
     def is_whole(self) -> bool:
         """Whether every weight above 0 was kept: the matrix itself, or lists of keys that leave none out."""
         a = self.arrays
-        return a.keys is None or int(a.visible.max(initial=0)) <= a.weights.shape[-1]
+        if a.keys is None:
+            return True
+        # Where a rule cut some rows shorter than others, a list may be long enough and still leave keys out.
+        short = (a.keys >= 0).sum(-1) < a.visible
+        return int(a.visible.max(initial=0)) <= a.weights.shape[-1] and not bool(
+            (short & (a.kept < 1 - WHOLE_MASS)).any()
+        )
 
     @property
     def has_values(self) -> bool:
@@ -263,6 +273,37 @@ class AttentionCall:
         keys, weights = self.top(example)
         heads = np.arange(norms.shape[0])[:, None, None]
         return weights * np.where(keys < 0, np.float32(0), norms[heads, keys])
+
+    def gradient(self, example: int = 0) -> Floats:
+        """Gradient of the loss with respect to each weight, summed over the backward passes so far.
+
+        Returns
+        -------
+        float32 array
+            Laid out as :meth:`weights` where every weight was kept, else as the weights of :meth:`top`. 0
+            where there is no edge (a weight of exactly 0).
+
+        Raises
+        ------
+        NotKeptError
+            Gradients were not asked for, or no backward pass has filled them in.
+        """
+        found, where = self.arrays.gradient, self.site or "the model itself"
+        if found is None:
+            raise NotKeptError(
+                f"{where} has no gradients: they were not asked for, or its output takes part in no graph. "
+                "Capture with gradients=True while gradients are enabled; trace.warnings says where that "
+                "was not possible."
+            )
+        if found.size and np.isnan(found).all():
+            raise NotKeptError(
+                f"no gradient has reached {where}: call loss.backward() on this pass's output first. Where "
+                "dropout acts on the weights they stay unknown; trace.warnings says so."
+            )
+        one = _one(found, self._example(example))
+        if self.arrays.keys is None or not self.is_whole:
+            return one
+        return spread_rows(self.arrays.keys[example], one, self.shape[3])
 
     def visible(self, example: int = 0) -> Ints:
         """Return the number of keys each row may see, (head, query) int32; 0 for padded queries."""

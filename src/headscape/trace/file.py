@@ -19,8 +19,9 @@ _CALL_FIELDS = ("path", "site", "layer", "kind", "source", "query_side", "key_si
 _AXES = {
     "weights": "bhqx", "keys": "bhqx", "kept": "bhq", "visible": "bhq", "padded": "bq", "padded_keys": "bk",
     "value_norms": "bhk", "flow": "b4q", "entropy": "bhq", "distance": "bhq", "first_key": "bhq",
-    "largest": "bhq", "received": "bhk",
+    "largest": "bhq", "received": "bhk", "gradient": "bhqx",
 }  # fmt: skip
+_OPTIONAL = ("keys", "value_norms", "gradient")
 _DTYPES = {"keys": np.int32, "visible": np.int32, "padded": np.bool_, "padded_keys": np.bool_}
 
 
@@ -149,7 +150,7 @@ def _call(n: int, entry: dict[str, Any], arrays: Arrays, sides: tuple[Side, ...]
     found: dict[str, Any] = {}
     for name, axes in _AXES.items():
         array = arrays.get(f"call.{n}.{name}")
-        if array is None and name not in ("keys", "value_norms"):
+        if array is None and name not in _OPTIONAL:
             raise FormatError(f"call {n} has no array {name!r}.")
         if array is not None:
             sizes["x"] = key if f"call.{n}.keys" not in arrays else array.shape[-1]
@@ -169,8 +170,10 @@ def _call(n: int, entry: dict[str, Any], arrays: Arrays, sides: tuple[Side, ...]
         raise FormatError(f"call {n} names keys outside 0 to {key - 1}.")
     values = {name: entry[name] for name in _CALL_FIELDS}
     for name, length in (("query_side", query), ("key_side", key)):
-        if sides[range(len(sides))[values[name]]].length != length:
-            raise FormatError(f"call {n} has {length} positions on {name}, which has another length.")
+        there = sides[range(len(sides))[values[name]]].length
+        # Fewer queries than tokens: the side's last ones, behind a cache.
+        if there != length and (name == "key_side" or length > there):
+            raise FormatError(f"call {n} has {length} positions on {name}, which has {there} tokens.")
     check = float("nan") if entry["self_check"] is None else float(entry["self_check"])
     return AttentionCall(
         **values, shape=(batch, head, query, key), arrays=CallArrays(**found), self_check=check

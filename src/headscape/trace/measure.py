@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from headscape.trace.call import CallArrays, Flags, Floats, Ints, select_top
 
+# How far from 1 the sum of a softmax row may be in bfloat16.
+SUMS_TO_ONE = 1e-2
 # A block of rows: first query, weights (batch, head, rows, key), visible keys (batch, head, rows).
 Block = tuple[int, Floats, Ints]
 
@@ -108,6 +110,18 @@ def row_bits(weights: npt.NDArray[np.float32]) -> Floats:
     return np.where(np.isnan(weights).any(-1), np.float32(np.nan), bits).astype(np.float32)
 
 
+def sums_note(totals: npt.NDArray[np.floating]) -> str:
+    """Say what rows sum to, as ``"rows of attention sum to 0.4 to 0.9, not 1"``; "" where that is 1 or 0.
+
+    ``totals`` has the sum of each row's weights, over all keys.
+    """
+    there = totals[np.isfinite(totals) & (totals > 0)]
+    if not there.size or np.abs(there - 1).max() <= SUMS_TO_ONE:
+        return ""
+    low, high = f"{there.min():.2g}", f"{there.max():.2g}"
+    return f"rows of attention sum to {low if low == high else f'{low} to {high}'}, not 1"
+
+
 def keep_top(arrays: CallArrays, k: int) -> CallArrays:
     """Return arrays that keep only the k largest weights of each row, with the mass they hold."""
     if arrays.keys is not None:
@@ -118,5 +132,9 @@ def keep_top(arrays: CallArrays, k: int) -> CallArrays:
     rest = {
         name: array for name, array in arrays.present().items() if name not in ("weights", "keys", "kept")
     }
+    if arrays.gradient is not None:
+        gradient = np.take_along_axis(arrays.gradient, np.maximum(keys, 0), axis=-1)
+        # NaN stays: no backward pass has come by yet.
+        rest["gradient"] = np.where((keys < 0) & ~np.isnan(gradient), np.float32(0), gradient)
     rest.setdefault("value_norms", None)  # type: ignore[arg-type]
     return CallArrays(weights=weights, keys=keys, kept=kept, **rest)  # type: ignore[arg-type]

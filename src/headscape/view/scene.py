@@ -10,6 +10,7 @@ import numpy.typing as npt
 from headscape.errors import expect_index
 from headscape.trace.block import pack
 from headscape.trace.call import AttentionCall, Floats, Ints
+from headscape.trace.measure import sums_note
 from headscape.trace.sides import Side
 from headscape.trace.trace import Trace
 
@@ -125,6 +126,8 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
     if keys is not None:
         arrays[f"key.{number}"] = keys
         arrays[f"kept.{number}"] = kept
+    if float(weights.max(initial=0)) > 1:  # unnormalised weights: a code holds 0 to 1
+        code = "f32"
     arrays[f"weight.{number}"] = weights if code == "f32" else _code(weights)
     arrays[f"visible.{number}"] = call.visible(example)
     entropy = call.stats.entropy[example]
@@ -134,9 +137,15 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
     flow = call.flow(example)
     arrays[f"flow.{number}"] = np.stack([flow.residual, flow.attention, flow.stream, flow.feed_forward])
     nan_rows = int((np.isnan(entropy) & ~call.padded(example)).sum())
+    sums = sums_note(_row_totals(call, example))
+    if sums:
+        scene.warnings.append(f"{call.site or 'the model'}: {sums}; shares are of what the rows hold.")
     if nan_rows:
         scene.warnings.append(f"{call.site or 'the model'}: {nan_rows} rows hold NaN and are not drawn.")
-    return {
+    said: dict[str, Any] = {"sums": sums} if sums else {}
+    if keys is not None and call.is_whole and keys.shape[-1] == _row_width(call):
+        said["is_whole"] = True
+    return said | {
         "path": call.path,
         "site": call.site,
         "layer": call.layer,

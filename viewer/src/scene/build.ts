@@ -56,7 +56,8 @@ export function buildGraph(scene: SceneData, index: NodeIndex, choice: Choice): 
     rows.flat.forEach((flat, n) => {
       if (flat) flatHeads.push(rows.heads[n]! < 0 ? `layer ${call.layer} (mean)` : `layer ${call.layer} head ${rows.heads[n]!}`);
     });
-    if (call.k !== null && call.k < call.keys) dropped.push(describeKept(call));
+    if (!call.isWhole && call.k !== null && call.k < call.keys) dropped.push(describeKept(call));
+    if (call.sums) dropped.push(`layer ${call.layer}: ${call.sums}`);
     if (call.nanRows) dropped.push(`${plural(call.nanRows, "row")} of layer ${call.layer} ${call.nanRows === 1 ? "holds" : "hold"} NaN`);
   }
   const floor = candidateFloor(parts);
@@ -168,7 +169,7 @@ function backWeight(rows: Rows, h: number, query: number, key: number, shift: nu
   const at = (h * call.queries + row) * rowWidth(call);
   if (!rows.key) return rows.weight[at + query]!;
   for (let n = at; n < at + rowWidth(call); n++) if (rows.key[n] === query) return rows.weight[n]!;
-  return Number.NaN;
+  return call.isWhole ? 0 : Number.NaN;
 }
 
 function addEdge(rows: Rows, kind: number, cell: Cell, shift: number, to: Target): void {

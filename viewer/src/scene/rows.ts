@@ -105,5 +105,5 @@ export function weightAt(call: CallData, head: number, query: number, key: numbe
   const at = (head * call.queries + query) * width;
   if (!call.key) return call.weight[at + key]!;
   for (let n = at; n < at + width; n++) if (call.key[n] === key) return call.weight[n]!;
-  return Number.NaN;
+  return call.isWhole ? 0 : Number.NaN;
 }

@@ -69,7 +69,7 @@ export class Header {
     const heads = Math.max(0, ...scene.calls.map((call) => call.heads));
     const parts = [
       `${plural(scene.calls.length, "layer")} × ${plural(heads, "head")}`,
-      scene.sides.map((side) => `${plural(realTokens(side).length, "token")}${scene.sides.length > 1 ? ` ${side.name}` : ""}`).join(" + "),
+      scene.sides.map((side) => `${plural(realTokens(side).length, "token")}${side.name === "tokens" ? "" : ` (${side.name})`}`).join(" + "),
       model.page.note,
     ];
     this.subtitle.textContent = parts.filter(Boolean).join(" · ").slice(0, 300);

@@ -199,7 +199,8 @@ function addCaptions(wishes: Wishes, scene: LabelScene): void {
   for (const plane of places.planes) {
     const call = model.scene.calls.find((one) => one.querySide === plane.side && one.plane === plane.plane);
     const mark = call?.kind === "cross" ? "×" : "";
-    const text = call ? `L${call.layer}${mark}` : "out";
+    // Without a call: behind the last layer; or a side that no layer works on, and is only read.
+    const text = call ? `L${call.layer}${mark}` : plane.plane > 0 ? "out" : labelOf(model.scene.sides[plane.side]!.name);
     const length = model.scene.sides[plane.side]!.tokens.length;
     const first = nodeOf(model.index, plane.side, plane.plane, 0);
     const isAbove = model.choice.view === "front";

@@ -37,6 +37,8 @@ export interface CallData {
   readonly k: number | null;
   readonly code: "f32" | "sqrt_u16";
   readonly nanRows: number;
+  readonly isWhole: boolean; // no weight above 0 was left out
+  readonly sums: string; // what rows sum to where that is not 1, in words
   readonly weight: Float32Array; // (head, query, key) or (head, query, k)
   readonly key: Int32Array | null; // (head, query, k), -1 = none
   readonly kept: Float32Array | null; // (head, query)
@@ -59,6 +61,8 @@ const MOST_NODES = 1_000_000;
 const MOST_CALLS = 10_000;
 // No known model has more than 128 heads in a call.
 const MOST_HEADS = 1024;
+// Letters of a sentence about a call.
+const MOST_SAID = 200;
 
 /** Read a scene block; throws FormatFault that names what does not fit. */
 export function readScene(bytes: Uint8Array): SceneData {
@@ -146,6 +150,8 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
     kind: call["kind"] === "cross" ? "cross" : "self",
     source: asText(call["source"]),
     nanRows: isCount(call["nan_rows"]) ? call["nan_rows"] : 0,
+    isWhole: k === null || call["is_whole"] === true,
+    sums: asText(call["sums"]).slice(0, MOST_SAID),
     weight: readWeights(block, n, shape, code),
     key: k === null ? null : readKeys(block, n, shape, keys),
     kept: k === null ? null : takeArray(block, `kept.${n}`, [heads, queries], Float32Array),
