@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from headscape.errors import LabelError
 from headscape.intercept.lineage import Mark
+from headscape.intercept.shadows import Beside
 from headscape.trace.outputs import Method, Outputs
 
 _ALL_ANSWERS = 12  # up to this many classes all are kept; of more, the best five
@@ -24,33 +25,64 @@ _LONGEST_TAPE = 256  # functions between the last state and the answer; heads ha
 _SAME = 1e-4  # share of the largest score by which a replay may differ (float32 sums in another order)
 
 
+@dataclass(frozen=True)
+class Made:
+    """Stands in a noted function for a tensor that follows from the start, so that none is kept alive."""
+
+    number: int
+
+
 @dataclass
 class Tape:
-    """The functions that ran since the last state tensor."""
+    """The functions that ran since the last state tensor, as far as they follow from it."""
 
     start: Tensor | None = None
     mark: Mark | None = None
-    steps: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = field(default_factory=list)
+    steps: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[int], Any]] = field(default_factory=list)
+    ran: bool = False  # whether any function ran, following from the start or not
     too_long: bool = False
     autocast: tuple[bool, torch.dtype | None] = (False, None)
+    _numbers: Beside[int] = field(default_factory=Beside, repr=False)  # of the tensors that follow
+    _count: int = 0
 
     def restart(self, start: Tensor, mark: Mark | None) -> None:
         """Begin again: ``start`` holds the tokens' states now."""
-        self.start, self.mark, self.too_long = start, mark, False
-        self.steps.clear()
+        self.start, self.mark, self.too_long, self.ran = start, mark, False, False
+        self._forget()
+        self._number(start)
         kind = start.device.type
         if torch.amp.is_autocast_available(kind):
             self.autocast = (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
 
+    def _forget(self) -> None:
+        self.steps.clear()
+        self._numbers, self._count = Beside(), 0
+
+    def _number(self, tensor: Tensor) -> int:
+        self._numbers.put(tensor, self._count)
+        self._count += 1
+        return self._count - 1
+
     def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Note one function."""
+        """Note one function, if what it works on follows from the start."""
+        self.ran = True
         if self.start is None or self.too_long:
+            return
+        if all(self._numbers.get(t) is None for t in _leaves((args, kwargs))):
             return
         if len(self.steps) >= _LONGEST_TAPE:
             self.too_long = True
-            self.steps.clear()
+            self._forget()
             return
-        self.steps.append((func, args, kwargs, result))
+        # What was drawn for a dropout is not drawn again: its factor is read off before and after.
+        drawn = (args[0], result) if func is F.dropout and result is not args[0] else None
+        given = _swap(args, self._stand_in), _swap(kwargs, self._stand_in)
+        numbers = [self._number(t) for t in _leaves((result,))]
+        self.steps.append((func, *given, numbers, drawn))
+
+    def _stand_in(self, tensor: Tensor) -> Any:
+        number = self._numbers.get(tensor)
+        return tensor if number is None else Made(number)
 
     def replay(self, state: Tensor, answer: Tensor) -> Tensor | None:
         """Run the noted functions on ``state`` instead of the start; None if no answer follows from it."""
@@ -61,22 +93,27 @@ class Tape:
         return self._run(state, answer)
 
     def _run(self, state: Tensor, answer: Tensor) -> Tensor | None:
-        made: dict[int, Any] = {id(self.start): state}
-        for func, args, kwargs, result in self.steps:
-            if not any(id(t) in made for t in _leaves((args, kwargs))):
-                continue
-            if func is F.dropout:
-                new = _dropped_alike(args[0], result, made.get(id(args[0]), args[0]))
-            else:
-                new = func(*_swap(args, made), **_swap(kwargs, made))
-            for old, fresh in zip(_leaves((result,)), _leaves((new,)), strict=False):
-                made[id(old)] = fresh
-        found = made.get(id(answer))
+        made: dict[int, Any] = {0: state}
+        for func, args, kwargs, numbers, drawn in self.steps:
+            given = _swap(args, lambda value: _again(value, made)), _swap(kwargs, lambda v: _again(v, made))
+            new = func(*given[0], **given[1]) if drawn is None else _dropped_alike(drawn, given[0][0])
+            made.update(zip(numbers, _leaves((new,)), strict=False))
+        number = self._numbers.get(answer)
+        found = None if number is None else made.get(number)
         return found if isinstance(found, Tensor) else None
 
 
-def _dropped_alike(before: Tensor, after: Tensor, new: Tensor) -> Tensor:
+def _again(value: Any, made: dict[int, Any]) -> Any:
+    """Return what stands for a noted argument when the functions run again."""
+    if isinstance(value, Made):
+        return made[value.number]
+    # A tensor made under inference_mode cannot take part in a graph; its copy can.
+    return value.clone() if value.is_inference() else value.detach()
+
+
+def _dropped_alike(drawn: tuple[Tensor, Tensor], new: Tensor) -> Tensor:
     """Apply the dropout that was drawn, without drawing again."""
+    before, after = drawn
     factor = torch.where(before == 0, torch.zeros_like(before), after.detach() / before.detach())
     return new * factor
 
@@ -92,18 +129,15 @@ def _leaves(value: Any) -> Iterator[Tensor]:
             yield from _leaves(item)
 
 
-def _swap(value: Any, made: dict[int, Any]) -> Any:
-    if isinstance(value, Tensor):
-        new = made.get(id(value))
-        if new is not None:
-            return new
-        # A tensor made under inference_mode cannot take part in a graph; its copy can.
-        return value.clone() if value.is_inference() else value.detach()
+def _swap(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return arguments with every tensor, or what stands for one, changed."""
+    if isinstance(value, (Tensor, Made)):
+        return change(value)
     if isinstance(value, (tuple, list)):
-        items = [_swap(item, made) for item in value]
+        items = [_swap(item, change) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
-        return {key: _swap(item, made) for key, item in value.items()}
+        return {key: _swap(item, change) for key, item in value.items()}
     return value
 
 
@@ -125,7 +159,7 @@ def find_scores(output: Any, tape: Tape, axes: str = "bq") -> tuple[Tensor, str]
     ):
         return None
     states = tape.start
-    if tensor is states or tensor.dim() < 1 or tensor.shape[-1] < 2 or tensor.numel() == 0 or not tape.steps:
+    if tensor is states or tensor.dim() < 1 or tensor.shape[-1] < 2 or tensor.numel() == 0 or not tape.ran:
         return None
     if tensor.dim() == states.dim() - (axes != "b"):
         return tensor, "classes"
