@@ -185,9 +185,6 @@ def test_static_cache_of_transformers_has_its_rows_at_their_own_places():
                 assert got.sum() == pytest.approx(4 * (length - first), abs=1e-4)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="from the second layer on, keys of a static cache are taken for another side's"
-)
 def test_static_cache_of_transformers_is_one_side():
     for trace in static_steps()[0]:
         assert [call.kind for call in trace.calls] == ["self", "self"]

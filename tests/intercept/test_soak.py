@@ -24,7 +24,9 @@ def test_two_hundred_captures_leave_no_object_and_no_tensor(soak):
     soak.soak(40, 40)
     readings = soak.soak(200, 50)
     np.testing.assert_array_equal(readings[:, 0], [0, 50, 100, 150, 200])
-    np.testing.assert_array_equal(readings[2:, 2:4], readings[1:-1, 2:4])
+    np.testing.assert_array_equal(readings[2:, 3], readings[1:-1, 3])  # tensors
+    # One object a capture would be 50 more; other tests' leftovers may come and go.
+    assert np.abs(np.diff(readings[1:, 2])).max() <= 5
 
 
 def test_a_kept_tensor_a_capture_is_found(soak, monkeypatch):

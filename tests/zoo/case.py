@@ -58,6 +58,7 @@ class Subject:
     truths: Callable[[], Sequence[Truth]]
     trains: bool = True
     has_dropout: bool = True
+    strict: bool = True  # a refusal is an error then; false where the refusal is what is looked for
     checks_itself: bool = True  # call.self_check is to be a number
     checked_within: float = 1e-4  # how small; more where the model itself computes in half precision
 

@@ -164,6 +164,9 @@ def find_scores(output: Any, tape: Tape, axes: str = "bq") -> tuple[Tensor, str]
     if tensor.dim() == states.dim() - (axes != "b"):
         return tensor, "classes"
     per_token = tensor.dim() == states.dim() and tensor.shape[:-1] == states.shape[:-1]
+    # While it generates, a model asks for the scores of the last token alone.
+    last_alone = tensor.dim() == 3 == states.dim() and tensor.shape[:2] == (states.shape[0], 1)
+    per_token = per_token or (last_alone and axes == "bq")
     return (tensor, "next tokens") if per_token and tensor.shape[-1] != states.shape[-1] else None
 
 

@@ -271,7 +271,7 @@ class Arguments:
         names = (*self.ahead, "m", "n")
         sizes = dict(zip(names, (*self.query.shape[:-1], self.key.shape[-2]), strict=True))
         shared = frozenset(
-            a for a, n in zip(self.key_ahead, self.key.shape, strict=False) if n > 1 or sizes[a] == 1
+            a for a, n in zip(self.key_ahead, self.key.shape, strict=False) if n != 1 or sizes[a] == 1
         )
         return Axes(names, sizes, ("n",), shared)
 

@@ -116,6 +116,9 @@ class Grids:
             self._note_outer(name, inputs, results[0])
         if not there or not results:
             return None
+        if name in ("linalg_pinv", "pinverse", "linalg_inv", "inverse"):
+            self._grids.put(results[0], Grid(None, None, bent=True, pieces=True))
+            return None
         if name in ("topk", "sort", "scatter", "scatter_"):
             self._pick(name, args, kwargs, inputs, results)
             return None
@@ -362,7 +365,7 @@ class Grids:
         sizes = {a: int(n) for a, n in zip(own, tensor.shape, strict=True)}
         shared = frozenset(
             a for a, n in zip(own_values, values.shape, strict=True)
-            if a in own and a not in summed and (n > 1 or sizes[a] == 1)
+            if a in own and a not in summed and (n != 1 or sizes[a] == 1)
         )  # fmt: skip
         axes = Axes(tuple(own), sizes, summed, shared)
         others = list(axes.others)

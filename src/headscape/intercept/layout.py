@@ -148,15 +148,20 @@ def find_layout(axes: Axes, rows: Tensor | None, keys: Tensor | None, batch: int
         rows = None
     if keys is not None and (bool((keys < 0).all()) or _is_flat(keys, len(shared))):
         keys = None
-    if keys is None:
+    if keys is None or 0 in axes.sizes.values():
         return _by_order(axes, rows, batch)
-    groups, heads, queries = [], [], []
+    groups: list[str] = []
+    heads: list[str] = []
+    queries: list[str] = []
+    own_rows = False
     for place, axis in enumerate(axes.others):
         turns = axis in axes.shared and not is_constant(keys, shared.index(axis))
         if turns:
             groups.append(axis)
         elif rows is not None and not is_constant(rows, place):
-            queries.append(axis)
+            # Values differ along it, keys do not: heads, each with rows of its own.
+            (heads if axis in axes.shared else queries).append(axis)
+            own_rows = own_rows or axis in axes.shared
         else:
             heads.append(axis)
     if rows is None:
@@ -165,6 +170,8 @@ def find_layout(axes: Axes, rows: Tensor | None, keys: Tensor | None, batch: int
             heads.remove(free[-1])
             queries.append(free[-1])
     layout = Layout(axes.sizes, tuple(groups), tuple(heads), tuple(queries), axes.keys)
+    if own_rows:
+        return replace(layout, rows_differ=True)
     layout = _unfold(layout, axes, rows, keys, shared)
     return layout if rows is None or layout.rows_differ else _unfold_rows(layout, axes, rows)
 

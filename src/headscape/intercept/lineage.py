@@ -125,6 +125,12 @@ class Lineage:
         for tensor in results:
             self.put(tensor, mark)
 
+    def wrote(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Mark a tensor of which a part was overwritten: it follows what was written."""
+        if args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+            call = self.newest_call(list(tensors_in((*args, *kwargs.values()))))
+            self.put(args[0], Mark(call, "plain", self.tick()))
+
     def _branch(self, name: str, inputs: list[Tensor]) -> Tensor | None:
         for tensor in inputs[:2]:
             if _is_branch(self.mark(tensor)):

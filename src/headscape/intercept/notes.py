@@ -63,7 +63,7 @@ def _notes_of_call(call: AttentionCall, seen: Seen, *, has_values: bool) -> list
     where, origin, notes = call.site or "the model itself", seen.origin, []
     if call.nan_rows:
         notes.append(f"{call.nan_rows} rows of {where} hold NaN; they are left out of graphs and pictures.")
-    if has_values and not call.has_values:
+    if has_values and not call.has_values and call.shape[0]:
         notes.append(
             f"{where}: its output projection was not found, so contributions of its edges are not known."
         )

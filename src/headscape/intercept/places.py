@@ -82,6 +82,7 @@ class Places:
         self._fixed: Beside[bool] = Beside()
         self._merged: dict[int, tuple[Tensor, Tensor]] = {}
         self._made_of: dict[bytes, Tensor] = {}  # least places, in order -> the tokens made of them
+        self.extended: dict[int, tuple[Space, int]] = {}  # space -> the longer one it ends, tokens before it
         self._joined: dict[tuple[tuple[int, ...], int, int], Space] = {}
         for tensor in fixed:
             self._fixed.put(tensor, True)

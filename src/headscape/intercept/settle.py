@@ -181,6 +181,7 @@ def settle(
         of_rows = longer_rows or of_rows
     if of_keys is None:
         of_keys = _guess(places, of_rows, key, hints.key_space, hints.is_alike, owner)
+    of_rows = _longer(places, of_rows)
     of_rows, of_keys = _tell_apart(places, of_rows, of_keys, order, owner)
     standing = Standing(
         of_rows.space, of_keys.space, order, of_rows.tokens[order], of_keys.tokens[order],
@@ -278,11 +279,22 @@ def _extend(places: Places, rows: _Read | None, keys: _Read, hints: Hints) -> tu
         return rows, longer
     hits = rows.codes[:, :, None] == keys.codes[:, None, :]
     if hits.any(-1).all():
+        ahead = hits.argmax(-1) - rows.tokens
+        if (ahead == ahead[0, 0]).all():
+            places.extended[rows.space.number] = space, int(ahead[0, 0])
         return _Read(space, rows.examples, hits.argmax(-1), rows.codes), longer
     if hints.is_alike and rows.tokens.shape[1] <= length:
         tail = np.arange(length - rows.tokens.shape[1], length)
         return _Read(space, rows.examples, np.broadcast_to(tail, rows.tokens.shape), rows.codes), longer
     return rows, longer
+
+
+def _longer(places: Places, rows: _Read) -> _Read:
+    """Return rows as tokens of the longer sequence that a cache made of theirs in this pass."""
+    space, ahead = places.extended.get(rows.space.number, (None, 0))
+    if space is None or len(space.examples) != space.length * len(np.unique(rows.examples)):
+        return rows
+    return replace(rows, space=space, tokens=np.where(rows.tokens < 0, -1, rows.tokens + ahead))
 
 
 def _tell_apart(places: Places, rows: _Read, keys: _Read, order: Codes, owner: Codes) -> tuple[_Read, _Read]:

@@ -19,7 +19,7 @@ from headscape.intercept.grids import Grids
 from headscape.intercept.lineage import Lineage
 from headscape.intercept.names import Names
 from headscape.intercept.nested import Nested
-from headscape.intercept.ops import PRODUCTS, WRITES, name_of
+from headscape.intercept.ops import ADDS_IN_PLACE, PRODUCTS, WRITES, name_of
 from headscape.intercept.places import Places
 from headscape.intercept.plain import open_copy
 from headscape.intercept.recorder import Options
@@ -92,11 +92,12 @@ class Watcher(TorchFunctionMode):
             return func(*args, **kwargs)
         if handler is not None:
             return handler(func, args, kwargs)
-        self.attempt(_FOLLOWING, self.lineage.before, name, args)
+        if name in ADDS_IN_PLACE:
+            self.attempt(_FOLLOWING, self.lineage.before, name, args)
         result = func(*args, **kwargs)
         if name in WRITES:
             self.attempt(_FOLLOWING, self._write, name, func, args, kwargs)
-        elif isinstance(result, (Tensor, tuple, list)):
+        elif isinstance(result, (Tensor, tuple, list)) and type(result) is not torch.Size:
             self.attempt(_FOLLOWING, self.follow, name, func, args, kwargs, result)
         return result
 
@@ -160,6 +161,7 @@ class Watcher(TorchFunctionMode):
     def _write(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with torch.no_grad():
             self.places.write(name, func, args, kwargs)
+            self.lineage.wrote(args, kwargs)
 
     def _project(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """See the output projection of a call: the first learned map on what its heads gave."""
