@@ -313,3 +313,23 @@ def test_visible_keys_are_counted_from_the_mask_not_from_the_weights():
         model(x)
     assert (run.trace.calls[0].weights()[0, -1] == 0).sum() > 2
     assert run.trace.calls[0].visible()[0].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_pieces_that_left_keys_out_do_not_pass_for_a_whole():
+    """One flat row makes the lists as long as all keys; the other rows were cut all the same."""
+
+    def chunks(m, x):
+        q, k, v = m.heads(x * 6)
+        q = torch.cat([torch.zeros_like(q[:, :, :1]), q[:, :, 1:]], 2)
+        parts = [(part @ k.mT).softmax(-1) for part in q.split(3, dim=2)]
+        return m.join(torch.cat([p @ v for p in parts], 2)), torch.cat(parts, 2)
+
+    model, x = Attention(chunks).eval(), torch.randn(BATCH, TOKENS, WIDTH)
+    with headscape.capture(model, keep={"threshold": 0.1}) as run:
+        model(x)
+    first = run.trace.calls[0]
+    truth = model.truth.detach()
+    kept = torch.where(truth >= 0.1, truth, 0).sum(-1)[0, :, :3]
+    assert first.top()[0].shape[-1] == TOKENS
+    assert not first.is_whole
+    np.testing.assert_allclose(first.kept_mass()[:, :3], kept, atol=1e-5)

@@ -126,7 +126,7 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
     LabelError, ShapeError
         The caller's labels or pictures do not fit what the model saw.
     """
-    seen, _ = join_pieces(watcher.recorder.calls)
+    seen = join_pieces(watcher.recorder.calls)
     options = watcher.options
     if not seen:
         return Trace((), (), None, tuple(notes_of(watcher, [], (), model)), model, step)

@@ -55,7 +55,6 @@ class Calls:
         self.places = places
         self.lineage = lineage
         self.recorder = Recorder(options)
-        self._extra: dict[tuple[int, int], int] = {}
 
     @property
     def _batch(self) -> int:
@@ -246,11 +245,9 @@ class Arguments:
             torch.arange(key.shape[-2], device=key.device) < torch.tensor(lengths, device=key.device)[:, None]
         )
         mask = there.view(len(lengths), *[1] * (key.dim() - 2), key.shape[-2])
-        if named["is_causal"]:
-            shape = (query.shape[-2], key.shape[-2])
-            mask = mask & torch.ones(shape, dtype=torch.bool, device=key.device).tril()
         drops = named["dropout_p"] > 0
-        return cls(query, query, key, value, mask, False, named["scale"], drops, padded=~there)
+        found = cls(query, query, key, value, mask, False, named["scale"], drops, padded=~there)
+        return replace(found, mask=mask & found.causal_mask()) if named["is_causal"] else found
 
     @property
     def ahead(self) -> tuple[str, ...]:

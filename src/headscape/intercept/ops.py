@@ -55,8 +55,6 @@ BENDS = frozenset({
     "expm1", "sqrt",
     "threshold", "normalize", "_nested_tensor_softmax_with_shape", "masked_softmax",
 })  # fmt: skip
-# Of those, what a softmax comes to: rows that add up to 1 along one axis.
-SOFTMAXES = frozenset({"softmax", "softmin", "gumbel_softmax", "_nested_tensor_softmax_with_shape"})
 # These keep the shape but mix elements: scores and weights end here.
 MIXES = frozenset({
     "layer_norm", "batch_norm", "group_norm", "instance_norm", "rms_norm", "cumsum", "cumprod", "sort",

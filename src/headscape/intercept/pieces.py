@@ -1,8 +1,7 @@
 """Putting together what a module computed in pieces: query by query, head by head, block by block.
 
 Calls of one module, none of which follows another, are one attention if their edges are different edges of
-the same tokens. Where that cannot be shown, they stay apart and are said to be
-pieces.
+the same tokens. Where that cannot be shown, they stay apart and are said to be pieces.
 """
 
 from dataclasses import replace
@@ -13,14 +12,15 @@ import numpy.typing as npt
 
 from headscape.intercept.recorder import Seen
 from headscape.trace.call import CallArrays, select_top, spread_rows
+from headscape.trace.measure import row_bits
 
 _FULL = 2e-2  # how far a row put together may be from 1 (bfloat16)
 # A whole matrix is put together only up to this many bytes; beyond it pieces stay apart.
 _MOST_BYTES = 1 << 30
 
 
-def join_pieces(calls: list[Seen]) -> tuple[list[Seen], list[int]]:
-    """Return the calls with pieces put together, and for each old call its new number."""
+def join_pieces(calls: list[Seen]) -> list[Seen]:
+    """Return the calls with pieces put together."""
     made: list[Seen] = []
     number: list[int] = []
     start = 0
@@ -42,7 +42,7 @@ def join_pieces(calls: list[Seen]) -> tuple[list[Seen], list[int]]:
     for seen in made:
         query, key = (number[c] if c >= 0 else -1 for c in (seen.origin.query_from, seen.origin.key_from))
         seen.origin = replace(seen.origin, query_from=query, key_from=key)
-    return made, number
+    return made
 
 
 def _goes_on(calls: list[Seen], first: int, n: int) -> bool:
@@ -129,7 +129,7 @@ def _united(first: Seen, group: list[Seen], spread: list[CallArrays]) -> Seen | 
     """Unite the edges of the pieces, if no edge comes twice and rows made of several add up to 1."""
     batch, heads = first.shape[:2]
     queries, keys = first.origin.standing.query_space.length, first.origin.standing.key_space.length
-    if 4 * batch * heads * queries * keys > _MOST_BYTES or any(not _is_whole(s) for s in spread):
+    if 4 * batch * heads * queries * keys > _MOST_BYTES or any(not s.is_whole for s in spread):
         return None
     matrix = np.zeros((batch, heads, queries, keys), np.float32)
     for arrays in spread:
@@ -162,10 +162,6 @@ def _united(first: Seen, group: list[Seen], spread: list[CallArrays]) -> Seen | 
     return _made(first, group, arrays)
 
 
-def _is_whole(arrays: CallArrays) -> bool:
-    return arrays.keys is None or int(arrays.visible.max(initial=0)) <= arrays.weights.shape[-1]
-
-
 def _as_matrix(arrays: CallArrays, keys: int) -> npt.NDArray[np.float32]:
     if arrays.keys is None:
         return np.nan_to_num(arrays.weights)
@@ -182,10 +178,9 @@ def _statistics(
     matrix: npt.NDArray[np.float32], visible: npt.NDArray[np.int32]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Work out the statistics of the rows of a whole matrix."""
-    positive = np.where(matrix > 0, matrix, np.float32(1))
     gaps = np.abs(np.arange(matrix.shape[2])[:, None] - np.arange(matrix.shape[3])).astype(np.float32)
     found = {
-        "entropy": np.abs((positive * np.log2(positive)).sum(-1)),
+        "entropy": row_bits(matrix),
         "distance": np.einsum("bhqk,qk->bhq", matrix, gaps),
         "first_key": matrix[..., 0],
         "largest": matrix.max(-1),

@@ -48,7 +48,6 @@ class Standing:
     keys: Codes
     codes: Codes | None
     row_codes: Codes | None  # (group, query): places of the rows as they came
-    made_rows: bool  # whether those places are new
 
     @property
     def rows(self) -> int:
@@ -171,7 +170,6 @@ def settle(
     owner = _owner(of_rows, of_keys, count)
     windows = count // max(1, len(np.unique(owner)))
     order = np.argsort(owner, kind="stable").reshape(count // max(1, windows), max(1, windows))
-    made_rows = of_rows is None
     if of_keys is not None and of_keys.holes and order.shape[1] == 1:
         of_rows, of_keys = _extend(places, of_rows, of_keys, hints)
     if of_rows is None:
@@ -185,7 +183,7 @@ def settle(
     of_rows, of_keys = _tell_apart(places, of_rows, of_keys, order, owner)
     standing = Standing(
         of_rows.space, of_keys.space, order, of_rows.tokens[order], of_keys.tokens[order],
-        None, of_rows.codes, made_rows,
+        None, of_rows.codes,
     )  # fmt: skip
     codes = standing.spread_rows(of_rows.codes, -1, axis=1) if of_rows.codes is not None else None
     return replace(standing, codes=codes)

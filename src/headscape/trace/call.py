@@ -97,6 +97,17 @@ class CallArrays:
         shapes = (f"{name} {array.shape}" for name, array in self.present().items())
         return f"CallArrays({', '.join(shapes)})"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every weight above 0 is there; see ``AttentionCall.is_whole``."""
+        if self.keys is None:
+            return True
+        # Where a rule cut some rows shorter than others, a list may be long enough and still leave keys out.
+        short = (self.keys >= 0).sum(-1) < self.visible
+        return int(self.visible.max(initial=0)) <= self.weights.shape[-1] and not bool(
+            (short & (self.kept < 1 - WHOLE_MASS)).any()
+        )
+
     def present(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the arrays that are there, by field name."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -154,14 +165,7 @@ class AttentionCall:
     @property
     def is_whole(self) -> bool:
         """Whether every weight above 0 was kept: the matrix itself, or lists of keys that leave none out."""
-        a = self.arrays
-        if a.keys is None:
-            return True
-        # Where a rule cut some rows shorter than others, a list may be long enough and still leave keys out.
-        short = (a.keys >= 0).sum(-1) < a.visible
-        return int(a.visible.max(initial=0)) <= a.weights.shape[-1] and not bool(
-            (short & (a.kept < 1 - WHOLE_MASS)).any()
-        )
+        return self.arrays.is_whole
 
     @property
     def has_values(self) -> bool:
