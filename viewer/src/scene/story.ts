@@ -42,7 +42,7 @@ function strongest(values: Float64Array): Partner[] {
 }
 
 /** Mean row of a token as query, over some heads. */
-function meanRow(call: CallData, heads: readonly number[], query: number): Float64Array {
+export function meanRow(call: CallData, heads: readonly number[], query: number): Float64Array {
   const row = new Float64Array(call.keys);
   const width = rowWidth(call);
   for (const head of heads) {
