@@ -47,12 +47,13 @@ export class Status {
       if (total) add(count(counts[kind]!), " of ", make("b", { text: count(total) }), ` ${name} ${total === 1 ? "edge" : "edges"}`);
     };
     const carried = graph.carried > 0 ? order.carriedBefore[shown]! / graph.carried : Number.NaN;
-    edges(ATTENTION, "attention");
+    const isChange = this.model.scene.before !== null;
+    edges(ATTENTION, isChange ? "changed" : "attention");
     edges(CROSS, "cross");
     // Ribbons stand for what values carry; for attention only where no values were captured.
     const hasAttention = has(ATTENTION) || (has(CROSS) && !has(VALUE)) || (graph.mass > 0 && !Number.isFinite(carried));
     const attention = () => {
-      if (hasAttention && graph.mass > 0) add(percent(order.massBefore[shown]! / graph.mass), " of the attention");
+      if (hasAttention && graph.mass > 0) add(percent(order.massBefore[shown]! / graph.mass), isChange ? " of the change" : " of the attention");
     };
     if (has(ATTENTION) || !has(VALUE)) attention();
     edges(VALUE, "value");
@@ -64,9 +65,10 @@ export class Status {
   private drawLegend(): void {
     const { choice, scene } = this.model;
     const items = [item("wedge", "var(--soft)", `weak to strong by ${SCALES[choice.scale].label}`)];
+    if (scene.before) items.push(item("", "var(--plus)", "rose"), item("dashed", "var(--minus)", "fell"));
     if (choice.residual && choice.view !== "layer") items.push(item("", "var(--residual)", "residual"));
     if (choice.classes && scene.outputs?.contribution && choice.view !== "layer") {
-      items.push(item("", "var(--plus)", "for an answer"), item("dashed", "var(--minus)", "against"));
+      if (!scene.before) items.push(item("", "var(--plus)", "for an answer"), item("dashed", "var(--minus)", "against"));
     }
     const heads = Math.max(0, ...scene.calls.map((call) => call.heads));
     if (choice.heads === "mean" || (heads > MOST_HUES && choice.chosenHeads.size === 0 && !choice.solo)) {
