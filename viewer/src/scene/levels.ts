@@ -101,3 +101,12 @@ export function heldByTop(levels: Levels, rank: number): { mass: number; carried
   const share = (rank - count[n]!) / (count[n + 1]! - count[n]!);
   return { mass: mass[n]! + share * (mass[n + 1]! - mass[n]!), carried: carried[n]! + share * (carried[n + 1]! - carried[n]!) };
 }
+
+/** Spread the `rank` largest numbers over other bins, by the mean mass of each level. */
+export function spreadTop(levels: Levels, rank: number, out: Float64Array, binOfMass: (mass: number) => number): void {
+  for (let n = 0; n < levels.bin.length && levels.count[n]! < rank; n++) {
+    const count = levels.count[n + 1]! - levels.count[n]!;
+    const mean = (levels.mass[n + 1]! - levels.mass[n]!) / count;
+    out[binOfMass(mean)]! += Math.min(count, rank - levels.count[n]!);
+  }
+}

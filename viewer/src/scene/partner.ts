@@ -58,3 +58,15 @@ function findKept(rows: Rows, h: number, shift: number, out: Int32Array): void {
 export function weightOf(weight: Float32Array, partner: number): number {
   return partner >= 0 ? weight[partner]! : partner === MASKED ? 0 : Number.NaN;
 }
+
+/** The same for one pair: where A[key, query] stands. */
+export function partnerOf(rows: Rows, h: number, token: number, key: number, shift: number): number {
+  const { call } = rows;
+  const row = key - shift;
+  if (row < 0 || row >= call.queries || token >= call.keys) return UNKNOWN;
+  const width = rowWidth(call);
+  const at = (h * call.queries + row) * width;
+  if (!rows.key) return at + token;
+  for (let n = at; n < at + width; n++) if (rows.key[n] === token) return n;
+  return call.isWhole ? MASKED : UNKNOWN;
+}
