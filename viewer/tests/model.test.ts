@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { allEdges } from "../src/scene/candidates";
 import { Model } from "../src/ui/model";
 import type { Page } from "../src/wire/page";
 import { pack, smallScene } from "./blocks";
@@ -38,7 +39,8 @@ describe("a fresh view", () => {
     const model = await modelOf("a");
     model.choose({ values: false });
     expect(model.shown()).toBe(2 * TOKENS);
-    const masses = Array.from({ length: model.graph.edges.length }, (_, n) => model.graph.edges.mass[n]!).sort((a, b) => b - a);
+    const edges = allEdges(model.graph.parts);
+    const masses = [...edges.mass.subarray(0, edges.length)].sort((a, b) => b - a);
     const best = masses.slice(0, 2 * TOKENS).reduce((sum, mass) => sum + mass, 0);
     expect(model.order.massBefore[model.shown()]).toBeCloseTo(best, 5);
   });

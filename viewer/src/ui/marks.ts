@@ -20,7 +20,7 @@ export function markSelection(model: Model): Marks {
   const over = model.selection && model.hover?.kind === "edge" ? model.hover : null;
   let edges = new Edges();
   if (shown?.kind === "token") {
-    edges = storyEdges(model.scene, model.graph.edges, model.graph.fixed, shown.side, shown.token);
+    edges = storyEdges(model.graph, shown.side, shown.token);
   } else if (shown?.kind === "answer") {
     const { fixed } = model.graph;
     for (let n = 0; n < fixed.length; n++) {

@@ -6,7 +6,7 @@ import { differenceScene, whyIncomparable } from "../scene/difference";
 import { firstRow, joinPasses, reserve } from "../scene/growth";
 import type { Edge } from "../scene/edges";
 import { indexNodes, type NodeIndex } from "../scene/nodes";
-import { orderEdges, prefixBelow, type Order } from "../scene/prune";
+import { countBelow, heldBelow, orderEdges, type Held, type Order } from "../scene/prune";
 import { receivedAttention } from "../scene/story";
 import { isCount } from "../wire/block";
 import { gunzip } from "../wire/inflate";
@@ -30,8 +30,6 @@ const KEPT_PASSES = 400;
 export const MOST_DRAWN_MOVING = 10_000;
 // Edges per token and layer that the default shows.
 const EDGES_PER_TOKEN = 2;
-// Weights beyond which a page opens without value edges: they double what has to be sorted.
-const MANY_WEIGHTS = 400_000;
 // Share of a row at which its strongest edge alone is shown.
 const LEAST_ROW_SHARE = 0.02;
 // Range of the strength threshold: four decades below the largest.
@@ -144,8 +142,6 @@ export class Model {
     const hasPictures = this.scene.sides.some((side) => side.patches !== null || side.grid !== null);
     const layout: LayoutName = hasPictures ? "grid" : "ring";
     this.choice = defaultChoice(heads, layout);
-    const weights = this.scene.calls.reduce((sum, call) => sum + call.weight.length, 0);
-    if (weights > MANY_WEIGHTS) this.choice.values = false;
     this.selection = null;
     this.sliders = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN };
   }
@@ -222,12 +218,20 @@ export class Model {
 
   /** Edges that pass the threshold: the first so many of the order. */
   shown(): number {
-    const { order } = this;
-    if (this.sliders[this.choice.prune] >= 1) return order.key.length;
+    return countBelow(this.order, this.keyLimit());
+  }
+
+  /** What the edges that pass the threshold hold. */
+  held(): Held {
+    return heldBelow(this.graph, this.order, this.keyLimit());
+  }
+
+  /** The limit as keys of the order have it. */
+  keyLimit(): number {
+    if (this.sliders[this.choice.prune] >= 1) return Infinity;
     const limit = this.limit();
     // Strength keys are negative shares: an edge as strong as the limit is shown.
-    const below = this.choice.prune === "strength" ? -limit * (1 - 1e-6) : Math.max(limit, 1e-9);
-    return Math.max(order.always, prefixBelow(order, below));
+    return this.choice.prune === "strength" ? -limit * (1 - 1e-6) : Math.max(limit, 1e-9);
   }
 
   select(selection: Selection | null): void {
