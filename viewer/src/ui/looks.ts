@@ -3,7 +3,6 @@
 import type { Atlas } from "../gl/nodes/index";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { hueOfHead } from "../scene/choice";
-import { edgeSign } from "../scene/difference";
 import { ANSWER, ATTENTION, RESIDUAL, type Edges } from "../scene/edges";
 import type { Places } from "../scene/layout";
 import { nameNode } from "../scene/nodes";
@@ -37,10 +36,9 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
       const call = scene.calls[edges.call[n]!]!;
       const hue = hueOfHead(choice, edges.head[n]!, call.heads);
       row = hue < 0 ? ROWS.one : hue;
-      if (call.sign) {
-        const isLoss = edgeSign(scene, edges.at(n)) < 0;
-        row = isLoss ? ROWS.minus : ROWS.plus;
-        looks[4 * n + 2] = isLoss ? 255 : 0;
+      if (edges.sign[n]) {
+        row = edges.sign[n]! < 0 ? ROWS.minus : ROWS.plus;
+        looks[4 * n + 2] = edges.sign[n]! < 0 ? 255 : 0;
       }
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
