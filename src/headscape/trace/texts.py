@@ -36,12 +36,12 @@ def piece_style(pieces: Iterable[str]) -> Style | None:
 
 
 def readable(pieces: Sequence[str], style: Style | None, *, is_text: bool = True) -> list[str]:
-    """Write pieces as a person does.
+    r"""Write pieces as a person does.
 
     Parameters
     ----------
     pieces : sequence of str
-        As a tokenizer lists them: ``"\\u0120flight"``, ``"\\u2581flight"``, ``"##ing"``, ``"ing</w>"``,
+        As a tokenizer lists them: ``"\u0120flight"``, ``"\u2581flight"``, ``"##ing"``, ``"ing</w>"``,
         ``"<0x0A>"``.
     style : str or None
         What :func:`piece_style` found. None leaves all as they are.
@@ -76,9 +76,8 @@ def readable(pieces: Sequence[str], style: Style | None, *, is_text: bool = True
 def _read(piece: str, style: Style, was_end: bool) -> tuple[str, bool]:
     """Return a piece's text without the space before it, and whether it starts a word."""
     if style == "joins":
-        return (
-            (piece, True) if not piece[2:] else (piece.removeprefix(_GOES_ON), not piece.startswith(_GOES_ON))
-        )
+        starts = not (piece.startswith(_GOES_ON) and piece[2:])
+        return (piece if starts else piece[2:]), starts
     if style == "ends":
         return piece.removesuffix(_WORD_END) or piece, was_end
     found = _BYTE.fullmatch(piece)
@@ -109,10 +108,8 @@ def _are_bytes(pieces: Sequence[str]) -> bool:
     for piece in pieces:
         if _SPECIAL.fullmatch(piece):
             continue
-        codes = [alphabet.get(letter) for letter in piece]
-        if any(
-            code is None or (code < 32 and code not in (9, 10, 11, 12, 13)) or code == 127 for code in codes
-        ):
+        codes = [alphabet.get(letter, 0) for letter in piece]
+        if any((code < 32 and not 9 <= code <= 13) or code == 127 for code in codes):
             return False
     return True
 

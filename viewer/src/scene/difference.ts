@@ -21,6 +21,7 @@ export function differenceScene(before: SceneData, after: SceneData): SceneData 
   return {
     ...after,
     before,
+    after,
     calls: after.calls.map((call, n) => differenceCall(before.calls[n]!, call)),
     outputs: differenceOutputs(before.outputs, after.outputs),
     warnings: [...after.warnings, ...before.warnings.map((warning) => `compared with: ${warning}`)],

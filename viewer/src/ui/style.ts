@@ -73,6 +73,19 @@ p { margin: 4px 0; }
 .legend i.wedge { height: 8px; width: 34px; clip-path: polygon(0 44%, 100% 0, 100% 100%, 0 56%); border-radius: 0; }
 .legend i.dashed { background: repeating-linear-gradient(90deg, var(--minus) 0 5px, transparent 5px 8px) !important; }
 
+.table { display: grid; grid-template-rows: auto minmax(0, 1fr); min-width: 0; min-height: 0; background: var(--paper); }
+.table .tools { display: flex; flex-wrap: wrap; gap: 5px 9px; align-items: center; padding: 6px 10px; border-bottom: 1px solid var(--line); font-size: 12px; }
+.table .tools .search { flex: 0 1 190px; } .table .tools > span { flex: 1 1 auto; }
+.rows { overflow: auto; scrollbar-width: thin; min-height: 0; } .long { min-width: min-content; }
+.table table { position: sticky; top: 0; border-collapse: separate; border-spacing: 0; width: 100%; font-size: 12.5px; }
+.table tr { height: 24px; } .table tbody tr { cursor: pointer; } .table tbody tr:hover td { background: var(--raised); }
+.table th, .table td { padding: 0 8px; text-align: start; white-space: nowrap; border-bottom: 1px solid var(--line); height: 24px; }
+.table th { background: var(--panel); padding: 0; } .table th button { width: 100%; height: 23px; padding: 0 8px; text-align: inherit; color: var(--soft); font-weight: 600; white-space: nowrap; }
+.table th.number, .table td.number { text-align: right; } .table td.fell { color: var(--minus); } .table td.rose { color: var(--plus); }
+.table th[aria-sort] button { color: var(--ink); } .table th[aria-sort=ascending] button::after { content: " ↑"; } .table th[aria-sort=descending] button::after { content: " ↓"; }
+.table tr[aria-selected=true] td { box-shadow: inset 0 -2px var(--mark), inset 0 2px var(--mark); } .table td.end bdi:hover { text-decoration: underline; }
+.table table:focus-visible { outline: none; } .table table:focus-visible .here { outline: 2px solid var(--accent); outline-offset: -2px; }
+
 .matrix { display: grid; gap: 2px; overflow-x: auto; scrollbar-width: thin; padding: 2px; margin: -2px; }
 .matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; overflow: hidden; text-align: center; }
 .matrix .row-name { text-align: left; padding-left: 2px; white-space: nowrap; }

@@ -3,7 +3,7 @@
 import { asRecord, isCount, readBlock, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
 import { readOutputs, type OutputsData } from "./outputs";
-import { asText, expectKind } from "./page";
+import { asText, asTexts, expectKind } from "./page";
 
 export interface Patches {
   readonly width: number;
@@ -14,7 +14,8 @@ export interface Patches {
 
 export interface SideData {
   readonly name: string;
-  readonly tokens: readonly string[];
+  readonly tokens: readonly string[]; // as a person writes them
+  readonly raw: readonly string[]; // as the tokenizer does
   readonly padded: Uint8Array; // (token), 1 = padding
   readonly planes: number;
   readonly grid: readonly [number, number] | null; // rows, columns
@@ -56,6 +57,7 @@ export interface SceneData {
   readonly outputs: OutputsData | null;
   readonly warnings: readonly string[];
   readonly before: SceneData | null; // what a difference was taken from
+  readonly after: SceneData | null; // and of what
 }
 
 // Token nodes of all planes that a tab can hold: 60 planes of 16,384 tokens.
@@ -79,6 +81,7 @@ export function readScene(bytes: Uint8Array): SceneData {
   return {
     model: asText(model),
     before: null,
+    after: null,
     sides: readSides,
     calls: calls.map((call: unknown, n) => readCall(call, n, readSides, block)),
     outputs: readOutputs(block, readSides),
@@ -106,6 +109,7 @@ function readSide(value: unknown, n: number, block: Block): SideData {
   return {
     name: asText(side["name"]) || `side ${n}`,
     tokens: tokens as string[],
+    raw: asTexts(side["raw"], tokens as string[]),
     padded,
     planes,
     grid: isGrid && rows * columns <= tokens.length ? [rows, columns] : null,

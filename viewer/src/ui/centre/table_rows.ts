@@ -95,6 +95,12 @@ export class Rows {
     return this.model.scene.sides[side]!.tokens[token]!;
   }
 
+  /** The token as its tokenizer writes it. */
+  raw(n: number, name: "from" | "to"): string {
+    const { side, token } = this.token(n, name);
+    return this.model.scene.sides[side]!.raw[token]!;
+  }
+
   kind(n: number): string {
     return KIND_NAMES[this.model.graph.edges.kind[this.edge(n)]!] ?? "";
   }
