@@ -2,7 +2,8 @@
 
 import type { OutputsData } from "../wire/outputs";
 import type { CallData, SceneData } from "../wire/scene";
-import { rowWidth, weightAt } from "./rows";
+import type { Edge } from "./edges";
+import { queryShift, rowWidth, weightAt } from "./rows";
 
 /** Say why two scenes cannot be compared token by token; null if they can. */
 export function whyIncomparable(a: SceneData, b: SceneData): string | null {
@@ -79,12 +80,14 @@ function differenceOutputs(before: OutputsData | null, after: OutputsData | null
   return { ...after, contribution };
 }
 
-/** Whether the weight of a pair rose (1) or fell (-1); 0 where no two passes are compared. */
-export function signAt(call: CallData, head: number, query: number, key: number): number {
-  if (!call.sign || query < 0 || query >= call.queries) return 0;
+/** Whether the weight of an edge rose (1) or fell (-1); 0 where no two passes are compared. */
+export function edgeSign(scene: SceneData, edge: Pick<Edge, "call" | "head" | "query" | "key">): number {
+  const call = scene.calls[edge.call];
+  if (!call?.sign || !scene.before) return 0;
+  const query = edge.query - queryShift(call, scene.sides[call.querySide]!.tokens.length);
   const width = rowWidth(call);
-  const at = (Math.max(head, 0) * call.queries + query) * width;
-  if (!call.key) return call.sign[at + key] ?? 0;
-  for (let n = at; n < at + width; n++) if (call.key[n] === key) return call.sign[n]!;
+  const at = (Math.max(edge.head, 0) * call.queries + query) * width;
+  if (!call.key) return call.sign[at + edge.key] ?? 0;
+  for (let n = at; n < at + width; n++) if (call.key[n] === edge.key) return call.sign[n]!;
   return 0;
 }

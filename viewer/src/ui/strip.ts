@@ -1,6 +1,6 @@
 /** The text itself: every token a button, shaded by the attention it receives. */
 
-import { button, labelOf, make, tokenText } from "./element";
+import { button, keepFocus, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
 
 // Tokens that become buttons; search and the graph reach all.
@@ -15,6 +15,10 @@ export class Strip {
   constructor(private readonly model: Model) {}
 
   build(): void {
+    keepFocus(this.element, () => this.fill());
+  }
+
+  private fill(): void {
     const { model } = this;
     this.words = [];
     this.element.replaceChildren();

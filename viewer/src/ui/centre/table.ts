@@ -37,7 +37,7 @@ class Table implements CentreView {
 
   constructor(private readonly model: Model, private readonly actions: CentreActions) {
     this.search = make("input", {
-      class: "search", title: 'words that must all be met: a token, #7 for a place, L3, H2, value; "L3" is a text',
+      class: "search", title: 'all of: part of a token, #place, L3, H2, value; "L3" is a text',
       attributes: { type: "search", placeholder: "token, #place, L3 H2", "aria-label": "filter the edges", spellcheck: "false", autocomplete: "off" },
       on: { input: () => this.find(), keydown: (event) => {
         if (event.key === "Escape" && this.search.value) {
@@ -70,19 +70,18 @@ class Table implements CentreView {
     // The biggest movers first.
     if (isPair !== this.wasPair) this.sorting = isPair ? { name: "change", isFalling: true } : null;
     this.wasPair = isPair;
-    this.head.replaceChildren(make("tr", { attributes: { "aria-rowindex": "1" } }, ...this.rows.columns.map((column, n) => this.headCell(column, n))));
+    this.head.replaceChildren(make("tr", { attributes: { "aria-rowindex": "1" } }, ...this.rows.columns.map((column) => this.headCell(column))));
     this.find();
   }
 
-  private headCell({ name, label, title, isNumber }: Column, n: number): HTMLElement {
-    const isRounded = isNumber && this.model.scene.calls.some((call) => call.code !== "f32");
-    return make("th", { class: isNumber ? "number" : "", attributes: { scope: "col", "data-column": name, "aria-colindex": String(n + 1) } },
-      button({ text: isRounded ? `≈ ${label}` : label, title: title + (isRounded ? "; from weights rounded to 16-bit codes" : ""), on: { click: () => this.sort(name, isNumber) } }));
+  private headCell({ name, title }: Column): HTMLElement {
+    const isRounded = title && this.model.scene.calls.some((call) => call.code !== "f32");
+    return make("th", { class: title && "number", attributes: { scope: "col", "data-column": name } },
+      button({ text: isRounded ? `≈ ${name}` : name, title: title + (isRounded ? ", of weights rounded to 16 bits" : ""), on: { click: () => this.sort(name, title !== "") } }));
   }
 
-  private sort(name: Sorting["name"], isNumber: boolean): void {
-    const isSame = this.sorting?.name === name;
-    this.sorting = { name, isFalling: isSame ? !this.sorting!.isFalling : isNumber };
+  private sort(name: Sorting["name"], isFalling: boolean): void {
+    this.sorting = { name, isFalling: this.sorting?.name === name ? !this.sorting.isFalling : isFalling };
     this.find();
     this.actions.say(`sorted by ${name}, ${this.sorting.isFalling ? "falling" : "rising"}`);
   }
@@ -95,11 +94,11 @@ class Table implements CentreView {
       if (isSorted) cell.setAttribute("aria-sort", this.sorting!.isFalling ? "descending" : "ascending");
       else cell.removeAttribute("aria-sort");
     }
-    const found = this.order.length < rows.count ? `${count(this.order.length)} found in ` : "";
-    this.counts.textContent = `${found}${count(rows.count)} of ${plural(rows.total, "edge")}`;
+    const cut = rows.count < rows.shown ? `the first ${count(rows.count)} of ` : "";
+    const found = (this.order.length < rows.count ? `${count(this.order.length)} found in ` : "") + cut;
+    this.counts.textContent = `${found}${count(rows.shown)} of ${plural(rows.total, "edge")}`;
     this.caption.textContent = `Edges of ${model.scene.model || "the model"} that are shown: ${this.counts.textContent}. Arrow keys move, Enter selects.`;
     this.grid.setAttribute("aria-rowcount", String(this.order.length + 1));
-    this.grid.setAttribute("aria-colcount", String(rows.columns.length));
     this.at = [0, Math.min(this.at[1], rows.columns.length - 1)];
     this.first = 0;
     this.scroller.scrollTop = 0;
@@ -145,10 +144,9 @@ class Table implements CentreView {
 
   private fill(row: HTMLTableRowElement, at: number): void {
     const n = this.order[at]!;
-    const { edges } = this.model.graph;
+    const { edges } = this.rows;
     const { selection } = this.model;
-    const edge = this.rows.edge(n);
-    const isChosen = selection?.kind === "edge" && (["call", "head", "kind", "query", "key"] as const).every((name) => selection.edge[name] === edges[name][edge]);
+    const isChosen = selection?.kind === "edge" && (["call", "head", "kind", "query", "key"] as const).every((name) => selection.edge[name] === edges[name][n]);
     row.setAttribute("aria-rowindex", String(at + 2));
     row.setAttribute("aria-selected", String(isChosen));
     row.dataset["row"] = String(at);
@@ -161,7 +159,7 @@ class Table implements CentreView {
     }));
   }
 
-  private cell(n: number, { name, isNumber }: Column): HTMLTableCellElement {
+  private cell(n: number, { name, title }: Column): HTMLTableCellElement {
     const { rows } = this;
     if (name === "kind") return make("td", { text: rows.kind(n) });
     const value = rows.value(n, name);
@@ -169,9 +167,12 @@ class Table implements CentreView {
       const raw = rows.raw(n, name);
       return make("td", { class: "end", title: labelOf(raw, 200) }, tokenText(labelOf(rows.text(n, name))), make("span", { class: "soft", text: ` #${value}` }));
     }
-    if (!isNumber) return make("td", { text: name === "head" && value < 0 ? "mean" : String(value) });
-    const error = codeError(Math.max(rows.value(n, "weight"), 0), rows.call(n).code);
-    const text = Number.isFinite(value) ? quantity(value, name === "weight" || name === "reverse" ? codeError(value, rows.call(n).code) : error) : "–";
+    if (!title) return make("td", { text: name === "head" && value < 0 ? "mean" : String(value) });
+    const { code } = rows.call(n);
+    const weight = rows.edges.weight[n]!;
+    const isProduct = name === "lift" || name === "contribution";
+    const error = isProduct ? (codeError(weight, code) * value) / weight : codeError(name === "change" ? 1 : value, code);
+    const text = Number.isFinite(value) ? quantity(value, error) : "–";
     const sign = name === "change" && value > 0 ? "+" : "";
     return make("td", { class: name === "change" ? `number ${value < 0 ? "fell" : "rose"}` : "number", text: sign + text });
   }
@@ -223,7 +224,7 @@ class Table implements CentreView {
     if (n === undefined) return;
     const { name } = this.rows.columns[cell]!;
     if (isToken && (name === "from" || name === "to")) this.model.select({ kind: "token", ...this.rows.token(n, name), plane: 0 });
-    else this.model.select({ kind: "edge", edge: this.model.graph.edges.at(this.rows.edge(n)) });
+    else this.model.select({ kind: "edge", edge: this.rows.edges.at(n) });
   }
 
   private save(): void {

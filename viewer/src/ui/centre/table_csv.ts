@@ -27,10 +27,10 @@ export function numberCell(value: number): string {
 export function csvOf(rows: Rows, order: ArrayLike<number>): string[] {
   // A rounded weight is off by up to (its root + the step) x the step.
   const isRounded = rows.model.scene.calls.some((call) => call.code !== "f32");
-  const heads = rows.columns.flatMap(({ name, isNumber }) => {
+  const heads = rows.columns.flatMap(({ name, title }) => {
     if (name === "from") return ["query_position", "query"];
     if (name === "to") return ["key_position", "key"];
-    return [isNumber && isRounded ? `${name} (from weights rounded to 1.6e-5)` : name];
+    return [title && isRounded ? `${name} (from weights rounded to 1.6e-5)` : name];
   });
   const pieces = [`${["path", ...heads].map(textCell).join(",")}\r\n`];
   let piece = "";

@@ -2,6 +2,7 @@
 
 import { fallingOrder, risingOrder } from "../../maths/order";
 import { drawnHeads } from "../../scene/choice";
+import type { Edges } from "../../scene/edges";
 import { queryShift, weightAt } from "../../scene/rows";
 import type { CallData, SceneData } from "../../wire/scene";
 import { labelOf } from "../element";
@@ -16,71 +17,58 @@ export type ColumnName =
 
 export interface Column {
   readonly name: ColumnName;
-  readonly label: string;
-  readonly title: string;
-  readonly isNumber: boolean; // a measured one: written with the digits that it has
+  readonly title: string; // of a measured number, which is written with the digits that it has
 }
 
-const column = (name: ColumnName, title: string, isNumber = false): Column => ({ name, label: name, title, isNumber });
-const FIRST = [
-  column("layer", "layer of the attention call"), column("head", "head; mean where heads are drawn as one"),
-  column("from", "the query: the token that attends, and its place"), column("to", "the key: the token attended to, and its place"),
-];
-const LAST = column("kind", "attention: within a plane; value: what it carries to the next; cross: from another side");
-const SINGLE = [
-  ...FIRST, column("weight", "A[query, key], after softmax", true), column("reverse", "A[key, query]", true),
-  column("lift", "weight × visible keys: 1 is an even share", true), column("contribution", "weight × ‖v W_O‖", true), LAST,
-];
-const PAIR = [
-  ...FIRST, column("before", "weight in the pass compared with", true), column("after", "weight in this pass", true),
-  column("change", "after − before; sorted by size", true), LAST,
-];
+const columns = (...names: ColumnName[]): Column[] => names.map((name) => ({ name, title: TITLES[name] ?? "" }));
+const TITLES: Partial<Record<ColumnName, string>> = {
+  weight: "A[query, key]", reverse: "A[key, query]", lift: "weight × visible keys", contribution: "weight × ‖v W_O‖",
+  before: "weight there", after: "weight here", change: "after − before, sorted by size",
+};
+const SINGLE = columns("layer", "head", "from", "to", "weight", "reverse", "lift", "contribution", "kind");
+const PAIR = columns("layer", "head", "from", "to", "before", "after", "change", "kind");
 
-/** Edge `n` of the rows: what its cells are made from. */
+/** The edges that are shown, in the order of drawing, as far as it is sorted: what cells are made from. */
 export class Rows {
   readonly columns: readonly Column[];
+  readonly edges: Edges;
   readonly count: number;
-  readonly total: number; // edges below the threshold too
-  private readonly heads: (readonly number[])[];
+  readonly shown: number; // as many or more
+  readonly total: number; // edges beyond the threshold too
 
   constructor(readonly model: Model) {
     this.columns = model.scene.before ? PAIR : SINGLE;
-    this.count = model.shown();
+    this.edges = model.order.edges;
+    this.shown = model.shown();
+    this.count = Math.min(this.shown, this.edges.length);
     this.total = model.graph.total;
-    this.heads = model.scene.calls.map((call) => drawnHeads(model.choice, call.number, call.heads));
-  }
-
-  /** Index among the graph's edges of the n-th shown one. */
-  edge(n: number): number {
-    return this.model.order.index[n]!;
   }
 
   call(n: number): CallData {
-    return this.model.scene.calls[this.model.graph.edges.call[this.edge(n)]!]!;
+    return this.model.scene.calls[this.edges.call[n]!]!;
   }
 
   /** A number of a row, as it is stored; of a token its place. */
   value(n: number, name: ColumnName): number {
-    const { edges } = this.model.graph;
-    const at = this.edge(n);
+    const { edges } = this;
     switch (name) {
       case "layer": return this.call(n).layer;
-      case "from": return edges.query[at]!;
-      case "to": return edges.key[at]!;
-      case "before": return this.weightIn(this.model.scene.before!, at);
-      case "after": return this.weightIn(this.model.scene.after!, at);
+      case "from": return edges.query[n]!;
+      case "to": return edges.key[n]!;
+      case "before": return this.weightIn(this.model.scene.before!, n);
+      case "after": return this.weightIn(this.model.scene.after!, n);
       case "change": return this.value(n, "after") - this.value(n, "before");
-      default: return edges[name][at]!;
+      default: return edges[name][n]!;
     }
   }
 
   private weightIn(scene: SceneData, at: number): number {
-    const { edges } = this.model.graph;
+    const { edges } = this;
     const call = scene.calls[edges.call[at]!]!;
     const query = edges.query[at]! - queryShift(call, scene.sides[call.querySide]!.tokens.length);
     const head = edges.head[at]!;
     if (head >= 0) return weightAt(call, head, query, edges.key[at]!);
-    const heads = this.heads[call.number]!;
+    const heads = drawnHeads(this.model.choice, call.number, call.heads);
     return heads.reduce((sum, one) => sum + weightAt(call, one, query, edges.key[at]!), 0) / heads.length;
   }
 
@@ -102,7 +90,7 @@ export class Rows {
   }
 
   kind(n: number): string {
-    return KIND_NAMES[this.model.graph.edges.kind[this.edge(n)]!] ?? "";
+    return KIND_NAMES[this.edges.kind[n]!] ?? "";
   }
 }
 
@@ -127,17 +115,14 @@ export function findRows(rows: Rows, search: string, sorting: Sorting | null): U
 
 /** Words must all be met: a layer (L3), a head (H2), a place (#7 or 7), a kind, or part of a token; "L3" is a text. */
 function matcher(rows: Rows, search: string): (n: number) => boolean {
-  const words = search.toLocaleLowerCase().match(/"[^"]*"?|\S+/g) ?? [];
+  const words = search.toLowerCase().match(/"[^"]*"?|\S+/g) ?? [];
   const tests = words.map((word) => {
-    const named = /^([lh#])(\d+)$/.exec(word);
-    const wanted = Number(named?.[2]);
-    if (named?.[1] === "l") return (n: number) => rows.value(n, "layer") === wanted;
-    if (named?.[1] === "h") return (n: number) => rows.value(n, "head") === wanted;
-    if (named) return (n: number) => rows.value(n, "from") === wanted || rows.value(n, "to") === wanted;
-    const place = /^\d+$/.test(word) ? Number(word) : -1;
+    const [, sign, digits] = /^([lh#]?)(\d+)$/.exec(word) ?? [];
+    const wanted = Number(digits);
+    if (sign === "l" || sign === "h") return (n: number) => rows.value(n, sign === "l" ? "layer" : "head") === wanted;
     const text = word.replace(/^"|"$/g, "");
     const isIn = rows.model.scene.sides.map((side) => side.tokens.map((token, n) =>
-      n === place || token.slice(0, SEARCHED_LETTERS).toLocaleLowerCase().includes(text) || labelOf(token).toLocaleLowerCase().includes(text)));
+      n === wanted || (sign !== "#" && [token.slice(0, SEARCHED_LETTERS), labelOf(token)].some((one) => one.toLowerCase().includes(text)))));
     return (n: number) => {
       const call = rows.call(n);
       return isIn[call.querySide]![rows.value(n, "from")]! || isIn[call.keySide]![rows.value(n, "to")]! || rows.kind(n) === word;
