@@ -41,6 +41,11 @@ export function tokenText(text: string, className = "token"): HTMLElement {
   return make("bdi", { class: className, text, attributes: { dir: "auto" } });
 }
 
+/** Keep a text's direction of writing from what stands around it. */
+export function isolate(text: string): string {
+  return `\u2068${text}\u2069`;
+}
+
 /** Change what an area holds; the focus stays in it, on the same control if there is one. */
 export function keepFocus(area: HTMLElement, change: () => void, isOther = false): void {
   const root = area.getRootNode();

@@ -2,6 +2,7 @@
 
 import { button, keepFocus, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
+import { rawOf } from "./tooltip";
 
 // Tokens that become buttons; search and the graph reach all.
 const MOST_WORDS = 800;
@@ -56,7 +57,7 @@ export class Strip {
       const share = this.model.received.tokens[side]![token] ?? 0;
       if (!word) return;
       word.style.setProperty("--share", `${Math.round(72 * Math.min(1, share / FULL_SHADE))}%`);
-      word.title = `token ${token}: receives ${share.toFixed(2)} × an even share`;
+      word.title = `token ${token}${rawOf(this.model, side, token)}: receives ${share.toFixed(2)} × an even share`;
     }));
   }
 

@@ -175,6 +175,8 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
   .title { font-size: 13px; }
 }
 @container viewer (max-width: 560px) {
+  .grid { grid-template: auto auto minmax(45%, 1fr) minmax(0, auto) auto / minmax(0, 1fr); grid-template-areas: "head" "frames" "centre" "panel" "strip"; }
+  .rail, .panel { grid-area: panel; width: auto; border: 0; border-top: 1px solid var(--line); }
   .head { flex-wrap: wrap; } .head > .segments { order: 9; flex: 1 1 100%; overflow-x: auto; scrollbar-width: none; } .head > .segments button { flex: 1 1 auto; padding: 4px 5px; }
   .status .legend { display: none; } .table .tools { padding: 4px 8px; }
 }
