@@ -15,6 +15,7 @@ export interface Picture {
   readonly dots: number;
   readonly pictures: number;
   readonly edges: Record<BatchName, { count: number; style: EdgeStyle }>;
+  readonly only: number | null; // the one main edge that is drawn; -1: none, null: all
   readonly planes: readonly PlaneShape[];
 }
 
@@ -89,7 +90,8 @@ export class Renderer {
     gl.bindTexture(gl.TEXTURE_2D, this.ramp);
     this.nodes.draw("dots", picture.dots, frame);
     for (const name of ["marked", "main", "fixed"] as const) {
-      this.edges.draw(this.batches[name], picture.edges[name].count, picture.edges[name].style, frame);
+      const { count, style } = picture.edges[name];
+      this.edges.draw(this.batches[name], count, style, frame, name === "main" ? picture.only : null);
     }
     this.nodes.draw("pictures", picture.pictures, frame);
     this.planes.draw(picture.planes, this.axes, frame);

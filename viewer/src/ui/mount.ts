@@ -2,6 +2,7 @@
 
 import { FormatFault } from "../wire/fault";
 import { readPage } from "../wire/page";
+import type { Drawn } from "./drawn";
 import { make } from "./element";
 import { adoptStyle } from "./style";
 import { applyTheme, THEMES } from "./theme";
@@ -11,6 +12,8 @@ export interface Handle {
   state(): Record<string, unknown>;
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
+  drawn(only?: number | null): Drawn | null;
+  apply?(s: any): void;
   destroy(): void;
 }
 
@@ -35,7 +38,7 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
     showFault(root, text);
     ready();
-    return { state: () => ({ fault: text }), screenOf: () => null, screenOfEdge: () => null, destroy: () => root.replaceChildren() };
+    return { state: () => ({ fault: text }), screenOf: () => null, screenOfEdge: () => null, drawn: () => null, destroy: () => root.replaceChildren() };
   }
   root.append(viewer.element);
   void viewer.show(first);
@@ -43,6 +46,8 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     state: () => viewer.state(),
     screenOf: (node) => viewer.screenOf(node),
     screenOfEdge: (k) => viewer.screenOfEdge(k),
+    drawn: (only = null) => viewer.drawn(only),
+    apply: (s: any) => viewer.apply(s),
     destroy: () => {
       viewer.destroy();
       root.replaceChildren();

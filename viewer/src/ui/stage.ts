@@ -13,6 +13,7 @@ import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
 import { storyEdges } from "../scene/story";
 import { make } from "./element";
+import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
 import { edgeLooks, endsOf, nodeLooks, pictureAtlas } from "./looks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
@@ -143,7 +144,21 @@ export class Stage {
     const count = Math.min(model.shown(), built);
     const strength = new Float32Array(built);
     strength.set(scaleEdges(model.choice.scale, model.order.edges, count));
-    this.renderer?.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
+    this.looks = edgeLooks(model, model.order.edges, built, strength);
+    this.renderer?.setLooks("main", this.looks);
+  }
+
+  private looks: Uint8Array = new Uint8Array(0);
+  private only: number | null = null;
+
+  /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
+  drawn(only: number | null): Drawn {
+    this.only = only;
+    this.settle(true);
+    this.only = null;
+    const [width, height] = this.size;
+    const style = edgeStyles(this.model.shown(), false, Math.min(width, height))[0];
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
   }
 
   private whenAtRest(): void {
@@ -277,8 +292,8 @@ export class Stage {
   }
 
   /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
-  private settle(): void {
-    if (!this.frameRequest) return;
+  private settle(isForced = false): void {
+    if (!this.frameRequest && !isForced) return;
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
     this.draw();
@@ -310,6 +325,7 @@ export class Stage {
         fixed: { count: model.graph.fixed.length, style: fixed },
       },
       planes: this.planeShapes(),
+      only: this.only,
     });
     this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
     this.onFirstDraw?.();

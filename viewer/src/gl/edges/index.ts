@@ -34,9 +34,9 @@ export class EdgeProgram {
     return { curves: new DataTexture(this.gl, "floats"), looks: new DataTexture(this.gl, "bytes") };
   }
 
-  /** Draw the first `count` edges of a batch; the ramp is bound to unit 2. */
-  draw(batch: EdgeBatch, count: number, style: EdgeStyle, frame: Frame): void {
-    if (count <= 0) return;
+  /** Draw the first `count` edges of a batch, or `only` one of them (-1: none); the ramp is bound to unit 2. */
+  draw(batch: EdgeBatch, count: number, style: EdgeStyle, frame: Frame, only: number | null = null): void {
+    if (count <= 0 || (only !== null && (only < 0 || only >= count))) return;
     const { gl, at } = this;
     gl.useProgram(this.program);
     batch.curves.bind(0);
@@ -51,6 +51,7 @@ export class EdgeProgram {
     gl.uniform1f(at.uDpr, frame.dpr);
     const pieces = Math.max(LEAST_PIECES, Math.min(MOST_PIECES, Math.floor(QUADS_OF_FRAME / count)));
     gl.uniform1i(at.uPieces, pieces);
-    gl.drawArrays(gl.TRIANGLES, 0, count * pieces * 6);
+    const perEdge = pieces * 6;
+    gl.drawArrays(gl.TRIANGLES, (only ?? 0) * perEdge, (only === null ? count : 1) * perEdge); // gl_VertexID counts from the first
   }
 }

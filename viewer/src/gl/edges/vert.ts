@@ -1,3 +1,5 @@
+import { WIDTH_GLSL } from "./width";
+
 // One edge is a strip of `uPieces` quads along a cubic; vertices are pulled by gl_VertexID.
 export const vert = `#version 300 es
 precision highp float;
@@ -17,6 +19,7 @@ out float vHalf;       // half of its width, CSS px
 out float vDash;
 
 const int WIDTH = 2048;
+${WIDTH_GLSL}
 vec3 control(int edge, int n) {
   int at = edge * 4 + n;
   return texelFetch(uCurves, ivec2(at % WIDTH, at / WIDTH), 0).xyz;
@@ -47,7 +50,7 @@ void main() {
   vec2 normal = length2 > 1e-12 ? vec2(-along.y, along.x) * inversesqrt(length2) : vec2(0.0, 1.0);
 
   float strength = look.r;
-  float width = mix(uWidth.x, uWidth.y, strength * strength);
+  float width = widthOf(strength, uWidth);
   // Directed edges are wide where they start.
   if (look.a > 0.5) width *= mix(1.45, 0.5, t);
   vHalf = width * 0.5;
