@@ -13,7 +13,6 @@ export interface Handle {
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
   drawn(only?: number | null): Drawn | null;
-  apply?(s: any): void;
   destroy(): void;
 }
 
@@ -47,7 +46,6 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     screenOf: (node) => viewer.screenOf(node),
     screenOfEdge: (k) => viewer.screenOfEdge(k),
     drawn: (only = null) => viewer.drawn(only),
-    apply: (s: any) => viewer.apply(s),
     destroy: () => {
       viewer.destroy();
       root.replaceChildren();

@@ -325,18 +325,6 @@ export class Viewer {
     return this.stage.screenOfEdge(k);
   }
 
-  // TEMPORARY until main's apply
-  apply(state: Record<string, any>): void {
-    const change: any = {};
-    for (const key of ["view", "layout", "scale", "prune", "direction", "solo", "layer"]) if (key in state) change[key] = state[key];
-    if (state["merge"]) change.heads = state["merge"];
-    if (state["heads"]) change.chosenHeads = new Set(state["heads"]);
-    if ("onlyChosen" in state) change.onlyChosen = state["onlyChosen"];
-    this.model.choose(change);
-    if ("slider" in state) this.model.setSlider(state["slider"]);
-    if (state["theme"]) this.setTheme(state["theme"]);
-  }
-
   /** Draw now and tell how: see Stage. */
   drawn(only: number | null = null): Drawn {
     return this.stage.drawn(only);
