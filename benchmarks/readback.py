@@ -51,7 +51,7 @@ class Encoding:
     is_whole: bool = False
 
 
-PAPER = {"scale": "minmax"}
+PAPER = {"scale": "paper"}
 DEFAULT = {"scale": "rank"}
 ENCODINGS = (
     Encoding("paper, all edges", PAPER, True),

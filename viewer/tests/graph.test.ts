@@ -176,7 +176,7 @@ describe("a uniform head", () => {
   it("is drawn flat by every scale, and said so", () => {
     const { graph } = graphOf({ weights: [[even, even, even]] });
     expect(graph.flatHeads).toEqual(["layer 0 head 0"]);
-    for (const scale of ["rank", "minmax", "lift", "log", "contribution"] as const) {
+    for (const scale of ["rank", "paper", "lift", "log", "contribution"] as const) {
       expect(new Set(scaleEdges(scale, graph.edges))).toEqual(new Set([Math.fround(FAINT)]));
     }
   });
@@ -225,7 +225,7 @@ describe("scales", () => {
 
   it("min-max: the paper's saturates there", () => {
     const edges = causal();
-    const strength = scaleEdges("minmax", edges);
+    const strength = scaleEdges("paper", edges);
     expect(strength[at(edges, 0, 0)]).toBe(1);
     expect(strength[at(edges, 2, 0)]).toBeCloseTo((0.5 - 0.25) / 0.75, 6);
     expect(strength[at(edges, 1, 1)]).toBe(0);

@@ -95,7 +95,7 @@ describe("picking", () => {
   });
 
   it("finds an edge on its curve, and of two the stronger", () => {
-    const curves = buildCurves(order.edges, order.edges.length, index, places, { layout: "ring", isStack: true, heads: 1 });
+    const curves = buildCurves(order.edges, order.edges.length, index, places, { layout: "ring", isStack: true, isStraight: false, heads: 1 });
     const flat = projectCurves(curves, order.edges.length, camera, 900, 700);
     for (let n = 0; n < order.edges.length; n++) {
       const c = flat.subarray(8 * n, 8 * n + 8);

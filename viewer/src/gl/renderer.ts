@@ -39,6 +39,7 @@ export class Renderer {
     this.ramp = gl.createTexture();
     gl.bindVertexArray(gl.createVertexArray());
     gl.disable(gl.DEPTH_TEST);
+    gl.depthFunc(gl.LESS);
     gl.enable(gl.BLEND);
     // "Under": what is drawn first stays on top, so strong edges cover weak ones from every angle.
     gl.blendFunc(gl.ONE_MINUS_DST_ALPHA, gl.ONE);
@@ -85,7 +86,7 @@ export class Renderer {
     }
     gl.viewport(0, 0, width, height);
     gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     gl.activeTexture(gl.TEXTURE2);
     gl.bindTexture(gl.TEXTURE_2D, this.ramp);
     this.nodes.draw("dots", picture.dots, frame);

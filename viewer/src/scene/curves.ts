@@ -11,6 +11,7 @@ export interface Lanes {
   readonly layout: LayoutName;
   readonly isStack: boolean; // 3D: planes stand upright across x
   readonly heads: number; // lanes side by side
+  readonly isStraight: boolean; // straight lines, as the term paper draws them
 }
 
 /** Control points of the first `count` edges; edges whose ends are not drawn get NaN. */
@@ -32,12 +33,17 @@ export function buildCurves(edges: Edges, count: number, index: NodeIndex, place
       const isFan = edges.kind[n] === VALUE || edges.kind[n] === CROSS;
       inner = betweenPlanes(start, end, isFan ? lane * places.spacing * 0.8 : 0, edges.kind[n] === RESIDUAL);
     }
+    if (lanes.isStraight && edges.from[n] !== edges.to[n]) inner = [mixed(start, end, 1 / 3), mixed(start, end, 2 / 3)];
     const points = [start, inner[0], inner[1], end];
     for (let p = 0; p < 4; p++) for (let axis = 0; axis < 3; axis++) {
       out[n * FLOATS_PER_CURVE + 4 * p + axis] = points[p]![axis]!;
     }
   }
   return out;
+}
+
+function mixed(start: readonly number[], end: readonly number[], t: number): number[] {
+  return start.map((value, axis) => value + (end[axis]! - value) * t);
 }
 
 /** Place of a head among its fellows, -0.5 to 0.5. */

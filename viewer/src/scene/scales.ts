@@ -18,7 +18,7 @@ export const SCALES: Record<ScaleName, { label: string; formula: string }> = {
     label: "rank",
     formula: "share of the layer's drawn edges that are no stronger; attention by lift, values by contribution",
   },
-  minmax: { label: "min-max", formula: "(w − min) / (max − min) of the layer's drawn edges: the term paper's" },
+  paper: { label: "paper", formula: "opacity = (w − min) / (max − min) of the layer's drawn edges, one colour, straight lines: the term paper's" },
   lift: { label: "lift", formula: "(log₂(w × visible keys) + 3) / (top + 3); uniform attention is lift 1" },
   log: { label: "log", formula: "1 + log₁₀(w / largest of the layer) / 5, from 0 to 1: five decades" },
   contribution: { label: "contribution", formula: "‖w · v W_O‖ / largest of the layer: what an edge adds to the stream" },
@@ -56,7 +56,7 @@ export function scaleEdges(name: ScaleName, edges: Edges, count = edges.length):
     switch (name) {
       case "rank":
         return ranks![n]!;
-      case "minmax":
+      case "paper":
         return most > least ? (value - least) / (most - least) : 1;
       case "lift":
         return clip((Math.log2(Math.max(finite(edges.lift[n]!), 1e-9)) - LIFT_FLOOR) / (topLift - LIFT_FLOOR));

@@ -33,11 +33,11 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
       looks[4 * n + 2] = edges.weight[n]! < 0 ? 255 : 0;
     } else {
       const hue = hueOfHead(choice, edges.head[n]!, scene.calls[edges.call[n]!]!.heads);
-      row = hue < 0 ? ROWS.one : hue;
+      row = choice.scale === "paper" ? ROWS.node : hue < 0 ? ROWS.one : hue;
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
     looks[4 * n + 1] = row;
-    looks[4 * n + 3] = kind === ATTENTION && choice.direction === "forward" ? 255 : 0;
+    looks[4 * n + 3] = kind === ATTENTION && choice.direction === "forward" && choice.scale !== "paper" ? 255 : 0;
   }
   return looks;
 }

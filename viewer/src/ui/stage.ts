@@ -135,7 +135,7 @@ export class Stage {
   private curvesOf(edges: Edges, count: number): Float32Array {
     const { choice, scene, index } = this.model;
     const heads = Math.max(1, ...scene.calls.map((call) => call.heads));
-    return buildCurves(edges, count, index, this.places, { layout: choice.layout, isStack: choice.view === "3d", heads });
+    return buildCurves(edges, count, index, this.places, { layout: choice.layout, isStack: choice.view === "3d", heads, isStraight: choice.scale === "paper" });
   }
 
   /** Scale the edges that are shown, among themselves. */
@@ -158,7 +158,7 @@ export class Stage {
     this.settle(true);
     this.only = null;
     const [width, height] = this.size;
-    const style = edgeStyles(this.model.shown(), false, Math.min(width, height))[0];
+    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
     return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
   }
 
@@ -310,7 +310,7 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
-    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height));
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice.scale);
     renderer.draw({
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
       dots: model.index.count,
