@@ -7,6 +7,7 @@ import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
+import { Lanes } from "../scene/lanes";
 import { placeNodes, type Places } from "../scene/layout";
 import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
@@ -35,6 +36,7 @@ export class Stage {
   private renderer: Renderer | null = null;
   private camera: Camera | null = null;
   private places!: Places;
+  private lanes!: Lanes;
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
@@ -120,6 +122,7 @@ export class Stage {
     const name = `${model.choice.view} ${model.choice.layout} ${model.choice.layer}`;
     this.places = placeNodes(model.scene, model.index, model.choice, Math.min(4, Math.max(0.4, aspect || 1)));
     const { edges } = model.order;
+    this.lanes = new Lanes(edges, model.index.count, Math.max(1, ...model.scene.calls.map((call) => call.heads)));
     this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
     this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
@@ -133,9 +136,9 @@ export class Stage {
   private shownView = "";
 
   private curvesOf(edges: Edges, count: number): Float32Array {
-    const { choice, scene, index } = this.model;
-    const heads = Math.max(1, ...scene.calls.map((call) => call.heads));
-    return buildCurves(edges, count, index, this.places, { layout: choice.layout, isStack: choice.view === "3d", heads, isStraight: choice.scale === "paper" });
+    const { choice, index } = this.model;
+    const lines = { layout: choice.layout, isStack: choice.view === "3d", lanes: this.lanes, isStraight: choice.scale === "paper" };
+    return buildCurves(edges, count, index, this.places, lines);
   }
 
   /** Scale the edges that are shown, among themselves. */
@@ -157,6 +160,7 @@ export class Stage {
     this.only = only;
     this.settle(true);
     this.only = null;
+    if (only !== null) this.requestDraw();
     const [width, height] = this.size;
     const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
     return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
