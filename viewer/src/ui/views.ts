@@ -100,6 +100,8 @@ export function planeShapes(places: Places, camera: Camera, theme: Theme): Plane
     });
 }
 
+// Edges beyond which a line keeps more room free around it: measured, see docs/readback.md.
+const MANY_EDGES = 150;
 // Paper's edges: one width, only their opacity tells.
 const PAPER_WIDTH = 1.5;
 
@@ -112,6 +114,6 @@ export function edgeStyles(count: number, isDim: boolean, room: number, scale: S
   if (scale === "paper") return [{ width: [PAPER_WIDTH, PAPER_WIDTH], alpha: isDim ? [0, 0.12] : [0, 1], casing: -1 }, fixed, marked];
   const main: EdgeStyle = isDim
     ? { width: [0.7, widest], alpha: [0.05, 0.12], casing: -1 }
-    : { width: [0.7, widest], alpha: [1, 1], casing: Math.min(1.5, widest / 2) };
+    : { width: [0.7, widest], alpha: [1, 1], casing: Math.min(count > MANY_EDGES ? 2.2 : 1.5, widest * 0.7) };
   return [main, fixed, marked];
 }
