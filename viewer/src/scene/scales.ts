@@ -32,7 +32,7 @@ const finite = (value: number) => (Number.isFinite(value) ? value : 0);
 /** Strength of the first `count` edges, compared among themselves: among what is drawn. */
 export function scaleEdges(name: ScaleName, edges: Edges, count = edges.length): Float32Array {
   const { group, groups } = groupEdges(edges, count);
-  const measure = comparedValues(name, edges, group, groups, count);
+  const measure = Float32Array.from({ length: count }, (_, n) => comparedValue(name, edges, n));
   const low = new Float32Array(groups).fill(Infinity);
   const high = new Float32Array(groups);
   const lift = new Float32Array(groups); // the largest, as a power of 2
@@ -72,16 +72,10 @@ function isByValue(edges: Edges, n: number): boolean {
   return edges.kind[n] === VALUE && Number.isFinite(edges.contribution[n]!);
 }
 
-/** What a scale compares. A row that sees one key has no choice: its weight of 1 counts as uniform attention does. */
-function comparedValues(name: ScaleName, edges: Edges, group: Uint32Array, groups: number, count: number): Float32Array {
-  const values = new Float32Array(count);
-  const keys = new Float32Array(groups).fill(1); // most keys that a row of the group sees
-  for (let n = 0; n < count; n++) {
-    values[n] = name === "contribution" ? finite(edges.contribution[n]!) : edges.measure(n);
-    keys[group[n]!] = Math.max(keys[group[n]!]!, finite(edges.lift[n]! / edges.weight[n]!));
-  }
-  if (name === "paper" || name === "contribution") return values; // as they are
-  return values.map((value, n) => (edges.lift[n]! <= edges.weight[n]! && !isByValue(edges, n) ? value / keys[group[n]!]! : value));
+/** What a scale compares. The paper knows no row without a choice: its weights are as they are. */
+function comparedValue(name: ScaleName, edges: Edges, n: number): number {
+  if (name === "contribution") return finite(edges.contribution[n]!);
+  return name === "paper" && !isByValue(edges, n) ? edges.mass[n]! : edges.measure(n);
 }
 
 const clip = (value: number) => Math.min(1, Math.max(0, value));
