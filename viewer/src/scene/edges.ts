@@ -8,7 +8,7 @@ export const ANSWER = 4;
 export const FORWARD = 5; // half of the spindle that stands for a feed-forward block
 export const KINDS = 6;
 
-const FLOATS = ["weight", "reverse", "mass", "lift", "contribution"] as const;
+const FLOATS = ["weight", "reverse", "mass", "lift", "contribution", "judged"] as const;
 const FIRST_CAPACITY = 1024;
 
 export interface Edge {
@@ -24,6 +24,7 @@ export interface Edge {
   mass: number; // attention that the edge holds: weight, or both directions
   lift: number; // weight x visible keys; of two directions the larger
   contribution: number; // NaN where values were not captured
+  judged: number; // contribution of a value edge where it is known, else its attention; see judgedWeight
   flat: boolean; // of a uniform head
   sign: number; // of a difference: 1 or -1; 0: it is none
 }
@@ -45,6 +46,7 @@ export class Edges {
   mass = new Float32Array(FIRST_CAPACITY);
   lift = new Float32Array(FIRST_CAPACITY);
   contribution = new Float32Array(FIRST_CAPACITY);
+  judged = new Float32Array(FIRST_CAPACITY);
 
   constructor(capacity = 0) {
     if (capacity > FIRST_CAPACITY) this.resize(capacity);
@@ -70,14 +72,13 @@ export class Edges {
       kind: this.kind[n]!, flat: this.flat[n] === 1, call: this.call[n]!, head: this.head[n]!,
       query: this.query[n]!, key: this.key[n]!, from: this.from[n]!, to: this.to[n]!,
       weight: this.weight[n]!, reverse: this.reverse[n]!, mass: this.mass[n]!, lift: this.lift[n]!,
-      contribution: this.contribution[n]!, sign: this.sign[n]!,
+      contribution: this.contribution[n]!, judged: this.judged[n]!, sign: this.sign[n]!,
     };
   }
 
-  /** What an edge is judged by: the contribution of a value edge where it is known, else its attention. */
+  /** What an edge is judged by. */
   measure(n: number): number {
-    const contribution = this.contribution[n]!;
-    return this.kind[n] === VALUE && contribution === contribution ? contribution : this.mass[n]!;
+    return this.judged[n]!;
   }
 
   /** Edges `order[0]`, `order[1]`... as a table of their own. */
