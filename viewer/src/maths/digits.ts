@@ -58,7 +58,12 @@ export function signed(value: number): string {
   return value < 0 ? `−${text}` : value > 0 ? `+${text}` : text;
 }
 
-/** Error of a weight that was stored as the 16-bit code of its square root. */
-export function codeError(weight: number, code: "f32" | "sqrt_u16"): number {
-  return code === "f32" ? 0 : Math.sqrt(Math.max(weight, 1e-9)) / 65535;
+// As the page's writer rounds: weights from STRONG up in 16 bits, weaker ones in steps of 1/512.
+const STRONG = 1 / 16;
+
+/** Error of a weight that was stored as a code of its square root: what half a step of the code makes. */
+export function codeError(weight: number, code: "f32" | "sqrt_u16" | "sqrt_u8"): number {
+  if (code === "f32") return 0;
+  const half = code === "sqrt_u8" && weight < STRONG ? 0.5 / 512 : 0.5 / 65535;
+  return 2 * half * Math.sqrt(Math.max(weight, 1e-9)) + half * half;
 }

@@ -119,7 +119,7 @@ const LEAST_PART = 0.1;
 // Parts of one answer that are drawn.
 const MOST_PARTS = 16;
 
-const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, flat: false };
+const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, flat: false, sign: 0 };
 
 /** Each real token's own state carried on, and each answer's parts. */
 function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {
@@ -133,7 +133,7 @@ function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {
       if (side.padded[token]) continue;
       const [own, added] = [call.flow[query]!, call.flow[call.queries + query]!];
       edges.add({
-        ...NO_EDGE, kind: RESIDUAL, call: call.number, query: token, key: token,
+        kind: RESIDUAL, call: call.number, query: token, key: token, ...NO_EDGE,
         from: nodeOf(index, call.querySide, call.plane, token),
         to: nodeOf(index, call.querySide, call.plane + 1, token),
         weight: own / (own + added), contribution: own,

@@ -7,7 +7,6 @@ export const RESIDUAL = 3;
 export const ANSWER = 4;
 export const KINDS = 5;
 
-const FLOATS = ["weight", "reverse", "mass", "lift", "contribution"] as const;
 const FIRST_CAPACITY = 1024;
 
 export interface Edge {
@@ -61,7 +60,11 @@ export class Edges {
     this.key[n] = edge.key;
     this.from[n] = edge.from;
     this.to[n] = edge.to;
-    for (const name of FLOATS) this[name][n] = edge[name];
+    this.weight[n] = edge.weight;
+    this.reverse[n] = edge.reverse;
+    this.mass[n] = edge.mass;
+    this.lift[n] = edge.lift;
+    this.contribution[n] = edge.contribution;
   }
 
   at(n: number): Edge {
@@ -93,7 +96,11 @@ export class Edges {
       out.key[n] = this.key[from]!;
       out.from[n] = this.from[from]!;
       out.to[n] = this.to[from]!;
-      for (const name of FLOATS) out[name][n] = this[name][from]!;
+      out.weight[n] = this.weight[from]!;
+      out.reverse[n] = this.reverse[from]!;
+      out.mass[n] = this.mass[from]!;
+      out.lift[n] = this.lift[from]!;
+      out.contribution[n] = this.contribution[from]!;
     }
     out.length = order.length;
     return out;
@@ -114,6 +121,10 @@ export class Edges {
     this.key = grow(this.key);
     this.from = grow(this.from);
     this.to = grow(this.to);
-    for (const name of FLOATS) this[name] = grow(this[name]);
+    this.weight = grow(this.weight);
+    this.reverse = grow(this.reverse);
+    this.mass = grow(this.mass);
+    this.lift = grow(this.lift);
+    this.contribution = grow(this.contribution);
   }
 }
