@@ -51,10 +51,10 @@ export function quantity(value: number, error = 0): string {
   return value.toFixed(Math.max(0, decimals)).replace(/^-/, "−");
 }
 
-/** A signed number with its sign written. */
-export function signed(value: number): string {
+/** A signed number with its sign written; `error` as of a quantity. */
+export function signed(value: number, error = 0): string {
   if (!Number.isFinite(value)) return "not captured";
-  const text = quantity(Math.abs(value));
+  const text = quantity(Math.abs(value), error);
   return value < 0 ? `−${text}` : value > 0 ? `+${text}` : text;
 }
 
@@ -66,4 +66,9 @@ export function codeError(weight: number, code: "f32" | "sqrt_u16" | "sqrt_u8"):
   if (code === "f32") return 0;
   const half = code === "sqrt_u8" && weight < STRONG ? 0.5 / 512 : 0.5 / 65535;
   return 2 * half * Math.sqrt(Math.max(weight, 1e-9)) + half * half;
+}
+
+/** Most that the difference of two stored weights is off by. */
+export function differenceError(code: "f32" | "sqrt_u16" | "sqrt_u8"): number {
+  return 2 * codeError(code === "sqrt_u8" ? STRONG * (1 - 1e-9) : 1, code);
 }

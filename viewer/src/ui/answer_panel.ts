@@ -33,7 +33,7 @@ export function answerPanel(model: Model): HTMLElement {
     make("p", {
       class: "note", attributes: { id: "keys" },
       text: "Drag turns, wheel or + − zooms, Shift-drag moves, Home fits. 1 2 3 choose the view, , . step through " +
-        "tokens, Page Up and Down through layers, [ ] through pictures, / finds a token, Esc goes back.",
+        "tokens, Page Up and Down through layers, [ ] through pictures, s folds sinks, / finds a token, Esc goes back.",
     }),
   );
   return panel;

@@ -43,7 +43,7 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
     looks[4 * n + 1] = row;
-    looks[4 * n + 3] = kind === ATTENTION && choice.direction === "forward" ? 255 : 0;
+    looks[4 * n + 3] = kind === ATTENTION && (choice.direction === "forward" || choice.direction === "backward") ? 255 : 0;
   }
   return looks;
 }
