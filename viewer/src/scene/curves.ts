@@ -1,11 +1,14 @@
 /** Curves of edges: four control points each, for the renderer and for picking alike. */
 
-import { ATTENTION, CROSS, RESIDUAL, VALUE, type Edges } from "./edges";
+import { ATTENTION, CROSS, FORWARD, RESIDUAL, VALUE, type Edges } from "./edges";
 import type { LayoutName } from "./choice";
 import type { Places } from "./layout";
 import { nameNode, type NodeIndex } from "./nodes";
 
 export const FLOATS_PER_CURVE = 16; // four control points: x, y, z and one free number
+
+// Half height of the spindle of a feed-forward block that makes up the whole stream, in distances of tokens.
+const WIDEST_SPINDLE = 0.8;
 
 export interface Lanes {
   readonly layout: LayoutName;
@@ -30,7 +33,9 @@ export function buildCurves(edges: Edges, count: number, index: NodeIndex, place
       inner = withinPlane(start, end, centre ?? [0, 0, 0], lane, lanes, places.spacing);
     } else {
       const isFan = edges.kind[n] === VALUE || edges.kind[n] === CROSS;
-      inner = betweenPlanes(start, end, isFan ? lane * places.spacing * 0.8 : 0, edges.kind[n] === RESIDUAL);
+      const bulge = (edges.head[n] ? -1 : 1) * edges.weight[n]! * places.spacing * WIDEST_SPINDLE;
+      inner = edges.kind[n] === FORWARD ? betweenPlanes(start, end, bulge, true)
+        : betweenPlanes(start, end, isFan ? lane * places.spacing * 0.8 : 0, edges.kind[n] === RESIDUAL);
     }
     const points = [start, inner[0], inner[1], end];
     for (let p = 0; p < 4; p++) for (let axis = 0; axis < 3; axis++) {

@@ -15,7 +15,7 @@ export const DIRECTIONS: Record<Direction, { label: string; title: string }> = {
   asymmetry: { label: "A − Aᵀ", title: "Asymmetry: |A[i, j] − A[j, i]| of each pair, i after j; plus: the later token looks back more than it is looked at" },
 };
 
-type Switch = "attention" | "values" | "residual" | "classes" | "onlyChosen";
+type Switch = "attention" | "values" | "residual" | "feedForward" | "classes" | "onlyChosen";
 
 export class Options {
   readonly element: HTMLElement;
@@ -56,6 +56,7 @@ export class Options {
         this.check("attention", "attention", "Edges within a layer's plane"),
         this.check("values", "values", "What the values carry from plane to plane"),
         this.check("residual", "residual", "Each token's own state, carried on"),
+        this.check("feedForward", "feed-forward", "A spindle for each feed-forward block: the wider, the more of the stream it makes up"),
         this.check("classes", "answers", "What each token adds to each answer's score"),
         make("label", { title: "Edges to tokens that take attention whatever they mean are not drawn: the first, and those with more than 0.3 of a layer's attention. Key s" }, this.sinks, "fold sinks"),
         this.check("onlyChosen", "coloured heads only", "Hide heads that have no colour"),

@@ -1,7 +1,7 @@
 /** What lies under the pointer, in a line. */
 
 import { codeError, differenceError, orNaN, percent, quantity, signed } from "../maths/digits";
-import { ANSWER, RESIDUAL, VALUE } from "../scene/edges";
+import { ANSWER, FORWARD, RESIDUAL, VALUE } from "../scene/edges";
 import { labelOf } from "./element";
 import type { Model, Selection } from "./model";
 
@@ -23,6 +23,7 @@ export function describe(model: Model, selection: Selection): string {
   }
   const call = scene.calls[edge.call]!;
   const query = isolate(tokenOf(model, call.querySide, edge.query));
+  if (edge.kind === FORWARD) return `${query}: feed-forward adds ${percent(edge.weight)} · ${model.layerName(edge.call)}`;
   if (edge.kind === RESIDUAL) return `${query} keeps ${percent(edge.weight)} of itself · ${model.layerName(edge.call)}`;
   const key = isolate(tokenOf(model, call.keySide, edge.key));
   const head = edge.head < 0 ? "mean of heads" : `head ${edge.head}`;
