@@ -151,7 +151,13 @@ describe.each(Object.entries(SHAPES))("edges of a scene: %s", (_, shape) => {
     const graph = graphOf(scene, {});
     const order = orderEdges(graph, prune);
     expect(order.edges.length).toBe(graph.total);
-    const measure = (edge: Edge) => (edge.kind === VALUE && edge.contribution === edge.contribution ? edge.contribution : edge.mass);
+    const measure = (edge: Edge) => {
+      if (edge.kind === VALUE && edge.contribution === edge.contribution) return edge.contribution;
+      const { visible, queries } = scene.calls[edge.call]!;
+      const shift = scene.sides[scene.calls[edge.call]!.querySide]!.tokens.length - queries;
+      const isAlone = visible[edge.head * queries + edge.query - shift] === 1; // and so as good as even attention
+      return isAlone ? edge.mass / Math.max(...visible) : edge.mass;
+    };
     const edges = listed(order.edges);
     const same = (a: Edge, b: Edge) => (prune === "layer" ? a.call === b.call : true) && a.kind === b.kind;
     const isRising = edges.some((edge, n) => edges.slice(n + 1).some((other) => same(edge, other) && measure(other) > measure(edge)));

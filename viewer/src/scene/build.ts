@@ -119,7 +119,7 @@ const LEAST_PART = 0.1;
 // Parts of one answer that are drawn.
 const MOST_PARTS = 16;
 
-const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, flat: false, sign: 0 };
+const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, judged: 0, flat: false, sign: 0 };
 
 /** Each real token's own state carried on, and each answer's parts. */
 function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {

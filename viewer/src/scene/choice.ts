@@ -4,7 +4,7 @@ export const GRAPH_VIEWS = ["3d", "front", "layer"] as const;
 export type GraphViewName = (typeof GRAPH_VIEWS)[number];
 export type ViewName = GraphViewName | "matrix" | "heads" | "neuron" | "table";
 export type LayoutName = "ring" | "line" | "grid";
-export type ScaleName = "rank" | "minmax" | "lift" | "log" | "contribution";
+export type ScaleName = "rank" | "paper" | "lift" | "log" | "contribution";
 export type PruneName = "layer" | "row" | "strength";
 export type Direction = "sum" | "forward" | "backward" | "asymmetry";
 

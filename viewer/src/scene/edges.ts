@@ -23,6 +23,7 @@ export interface Edge {
   mass: number; // attention that the edge holds: weight, or both directions
   lift: number; // weight x visible keys; of two directions the larger
   contribution: number; // NaN where values were not captured
+  judged: number; // contribution of a value edge where it is known, else its attention; see judgedWeight
   flat: boolean; // of a uniform head
   sign: number; // of a difference: 1 or -1; 0: it is none
 }
@@ -44,6 +45,7 @@ export class Edges {
   mass = new Float32Array(FIRST_CAPACITY);
   lift = new Float32Array(FIRST_CAPACITY);
   contribution = new Float32Array(FIRST_CAPACITY);
+  judged = new Float32Array(FIRST_CAPACITY);
 
   constructor(capacity = 0) {
     if (capacity > FIRST_CAPACITY) this.resize(capacity);
@@ -66,6 +68,7 @@ export class Edges {
     this.mass[n] = edge.mass;
     this.lift[n] = edge.lift;
     this.contribution[n] = edge.contribution;
+    this.judged[n] = edge.judged;
   }
 
   at(n: number): Edge {
@@ -73,14 +76,13 @@ export class Edges {
       kind: this.kind[n]!, flat: this.flat[n] === 1, call: this.call[n]!, head: this.head[n]!,
       query: this.query[n]!, key: this.key[n]!, from: this.from[n]!, to: this.to[n]!,
       weight: this.weight[n]!, reverse: this.reverse[n]!, mass: this.mass[n]!, lift: this.lift[n]!,
-      contribution: this.contribution[n]!, sign: this.sign[n]!,
+      contribution: this.contribution[n]!, judged: this.judged[n]!, sign: this.sign[n]!,
     };
   }
 
-  /** What an edge is judged by: the contribution of a value edge where it is known, else its attention. */
+  /** What an edge is judged by. */
   measure(n: number): number {
-    const contribution = this.contribution[n]!;
-    return this.kind[n] === VALUE && contribution === contribution ? contribution : this.mass[n]!;
+    return this.judged[n]!;
   }
 
   /** Edges `order[0]`, `order[1]`... as a table of their own. */
@@ -102,6 +104,7 @@ export class Edges {
       out.mass[n] = this.mass[from]!;
       out.lift[n] = this.lift[from]!;
       out.contribution[n] = this.contribution[from]!;
+      out.judged[n] = this.judged[from]!;
     }
     out.length = order.length;
     return out;
@@ -127,5 +130,6 @@ export class Edges {
     this.mass = grow(this.mass);
     this.lift = grow(this.lift);
     this.contribution = grow(this.contribution);
+    this.judged = grow(this.judged);
   }
 }

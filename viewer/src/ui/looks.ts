@@ -36,7 +36,7 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
     } else {
       const call = scene.calls[edges.call[n]!]!;
       const hue = hueOfHead(choice, edges.head[n]!, call.heads);
-      row = hue < 0 ? ROWS.one : hue;
+      row = choice.scale === "paper" ? ROWS.node : hue < 0 ? ROWS.one : hue;
       if (edges.sign[n]) {
         row = edges.sign[n]! < 0 ? ROWS.minus : ROWS.plus;
         looks[4 * n + 2] = edges.sign[n]! < 0 ? 255 : 0;
@@ -44,7 +44,7 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
     looks[4 * n + 1] = row;
-    looks[4 * n + 3] = kind === ATTENTION && (choice.direction === "forward" || choice.direction === "backward") ? 255 : 0;
+    looks[4 * n + 3] = kind === ATTENTION && (choice.direction === "forward" || choice.direction === "backward") && choice.scale !== "paper" ? 255 : 0;
   }
   return looks;
 }
