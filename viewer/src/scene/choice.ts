@@ -44,6 +44,15 @@ export function defaultChoice(heads: number, layout: LayoutName): Choice {
   };
 }
 
+// Choices that do not change which edges there are.
+const LOOKS: readonly (keyof Choice)[] = ["layout", "scale", "prune", "layer", "head"];
+
+/** Tell whether two choices have the same edges. */
+export function isSameGraph(a: Choice, b: Choice): boolean {
+  const isSame = (name: keyof Choice) => LOOKS.includes(name) || a[name] === b[name];
+  return (Object.keys(a) as (keyof Choice)[]).every(isSame) && (a.view !== "layer" || a.layer === b.layer);
+}
+
 /** The choice by which a view's edges are built: views of one head see its layer, the table sees what 3D does. */
 export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
   switch (choice.view) {
