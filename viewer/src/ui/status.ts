@@ -21,10 +21,11 @@ export class Status {
     const { model } = this;
     const { order, graph, choice } = model;
     const shown = model.shown();
-    const parts = this.counted(shown);
+    const isMatrix = choice.view === "matrix"; // shows weights, not edges
+    const parts = isMatrix ? ["every weight that is known is drawn"] : this.counted(shown);
     const notes = [...graph.dropped];
-    if (shown > MOST_DRAWN) notes.unshift(`${count(MOST_DRAWN)} are drawn`);
-    if (graph.flatHeads.length) {
+    if (shown > MOST_DRAWN && !isMatrix) notes.unshift(`${count(MOST_DRAWN)} are drawn`);
+    if (graph.flatHeads.length && !isMatrix) {
       notes.unshift(`${listed(graph.flatHeads)} uniform: drawn flat${order.always ? "" : ", and only when all else is shown"}`);
     }
     if (notes.length) parts.push(make("span", { class: "soft", text: ` · ${notes[0]}${notes.length > 1 ? ` (+${notes.length - 1})` : ""}`, title: notes.join("\n") }));
@@ -63,6 +64,7 @@ export class Status {
 
   private drawLegend(): void {
     const { choice, scene } = this.model;
+    this.legend.hidden = choice.view === "matrix";
     const items = [item("wedge", "var(--soft)", `weak to strong by ${SCALES[choice.scale].label}`)];
     if (choice.residual && choice.view !== "layer") items.push(item("", "var(--residual)", "residual"));
     if (choice.classes && scene.outputs?.contribution && choice.view !== "layer") {
