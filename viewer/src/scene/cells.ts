@@ -29,20 +29,21 @@ export function cellsOf(scene: SceneData, call: CallData, head: number): Cells {
   const seen = new Int32Array(call.queries);
   const width = rowWidth(call);
   let isCausal = call.kind === "self";
-  const part = rows.filter((query) => {
+  for (const query of rows) {
     const row = head * call.queries + query;
-    let [positive, last] = [0, -1];
+    const token = query + shift;
+    const visible = call.visible[row]!;
+    let positive = 0;
     for (let n = 0; n < width; n++) {
       if (!(call.weight[row * width + n]! > 0)) continue;
       positive++;
-      last = Math.max(last, call.key ? call.key[row * width + n]! : n);
+      if ((call.key ? call.key[row * width + n]! : n) > token) isCausal = false;
     }
-    const [visible, token] = [call.visible[row]!, query + shift];
-    if (last > token || (visible !== token + 1 && visible !== columnsBefore(columns, token + 1))) isCausal = false;
+    if (visible !== token + 1 && visible !== columnsBefore(columns, token + 1)) isCausal = false;
     // A row with as many weights as it sees keys hides all others; one that holds NaN shows none.
-    return positive < visible && !Number.isNaN(call.entropy[row]);
-  });
-  for (const query of part) seen[query] = isCausal ? query + shift + 1 : call.keys;
+    if (positive < visible && !Number.isNaN(call.entropy[row])) seen[query] = call.keys;
+  }
+  if (isCausal) for (const query of rows) seen[query] = Math.min(seen[query]!, query + shift + 1);
   return { call, head, rows, columns, columnOf, shift, seen };
 }
 

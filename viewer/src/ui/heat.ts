@@ -34,9 +34,8 @@ export function drawHeat(canvas: HTMLCanvasElement, pooled: Pooled, look: HeatLo
   pooled.cells.forEach((weight, n) => {
     if (weight === MASKED) return;
     const step = 3 * Math.min(255, Math.round(255 * Math.sqrt(weight / largest)) || 0);
-    const table = pooled.sign?.[n] === -1 ? look.fell : look.rose;
-    const [from, at] = weight < 0 ? [look.unknown, 0] : [table, step];
-    for (let c = 0; c < 3; c++) image.data[4 * n + c] = from[at + c]!;
+    const table = weight < 0 ? look.unknown : pooled.sign?.[n] === -1 ? look.fell : look.rose;
+    for (let c = 0; c < 3; c++) image.data[4 * n + c] = table[weight < 0 ? c : step + c]!;
     image.data[4 * n + 3] = 255;
   });
   canvas.getContext("2d")?.putImageData(image, 0, 0);

@@ -91,7 +91,7 @@ p { margin: 4px 0; }
 .heads-view { position: absolute; inset: 0; display: grid; grid-template-rows: auto minmax(0, 1fr); }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; padding: 7px 12px 3px; font-size: 12px; }
 .tools .segments[hidden], .tools .segments :disabled, .legend[hidden] { display: none; }
-.tools .formula { flex: 1 1 220px; margin: 0; } .tools .legend { margin-inline-start: auto; font-size: 11.5px; }
+.tools .formula { flex: 1 1 calc(100% - 270px); margin: 0; } .tools .legend { margin-inline-start: auto; font-size: 11.5px; }
 .legend i.scale { width: 60px; height: 9px; }
 .legend i.square { width: 11px; height: 11px; box-shadow: inset 0 0 0 1px var(--rim); } .legend i.unknown { background: var(--plane); }
 .heads-room { overflow: auto; padding: 8px 12px 12px; scrollbar-width: thin; }

@@ -41,7 +41,7 @@ export class MatrixHead {
     this.element = make("div", { class: "heads-view" },
       make("div", { class: "tools" },
         button({ class: "chip", text: "‹ all heads", title: "back to the pictures of all heads (Esc)", on: { click: () => model.choose({ matrix: "heads" }) } }),
-        this.name, this.legend, this.facts),
+        this.name, this.facts, this.legend),
       this.room, this.tip);
     this.stopGestures = listenToGestures(this.canvas, {
       turns: false,
