@@ -60,7 +60,7 @@ export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
     case "heads":
       return { ...choice, view: "layer", direction: "forward" };
     case "matrix":
-      return { ...choice, view: "layer", direction: "forward", heads: "each", solo: { call: choice.layer, head: choice.head } };
+      return { ...choice, view: "layer", direction: "forward", heads: "each", sinks: "shown", attention: true, solo: { call: choice.layer, head: choice.head } };
     default:
       return { ...choice, view: "layer" };
   }

@@ -58,9 +58,10 @@ export function writeMeasure({ values }: HeadFacts, name: MeasureName, isChange:
 
 function factsOf(scene: SceneData, call: CallData, head: number): HeadFacts {
   const before = scene.before?.calls[call.number];
+  const after = scene.after?.calls[call.number];
   const [entropy, distance, sink, contribution] = [0, 1, 2, 3].map((n) => {
     const value = (of: CallData) => of.measures?.[n * of.heads + head] ?? Number.NaN;
-    return before ? value(call) - value(before) : value(call);
+    return before && after ? value(after) - value(before) : value(call);
   }) as [number, number, number, number];
   const size = call.queries * rowWidth(call);
   let [sum, largest] = [0, 0];

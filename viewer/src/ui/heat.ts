@@ -14,14 +14,10 @@ export interface HeatLook {
   readonly unknown: readonly number[];
 }
 
-// Blue and red stay apart for colour-blind readers.
-const CHANGES = { light: ["#b2182b", "#2166ac"], dark: ["#ff7a6b", "#62a8ff"] } as const;
-
 /** Colours of weights in one hue, or of changes in two. */
 export function heatLook(theme: Theme, hex: string, isChange: boolean): HeatLook {
-  const [rose, fell] = CHANGES[theme.name];
   return {
-    rose: heatTable(theme, isChange ? rose : hex), fell: heatTable(theme, fell),
+    rose: heatTable(theme, isChange ? theme.plus : hex), fell: heatTable(theme, theme.minus),
     unknown: parseHex(theme.plane).map((value) => Math.round(255 * value)),
   };
 }

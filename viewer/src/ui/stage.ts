@@ -37,7 +37,8 @@ export class Stage {
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
-  private lit: Set<number> | null = null;
+  lit: Set<number> | null = null;
+  sight: Float32Array | null = null;
   private screen: Float32Array = new Float32Array(0);
   private radii: Float32Array = new Float32Array(0);
   private flat: { marked: Float32Array; main: Float32Array } | null = null;
@@ -159,7 +160,8 @@ export class Stage {
 
   /** Edges and nodes of what is selected, or under the pointer. */
   private mark(): void {
-    const { edges, lit } = markSelection(this.model);
+    const { edges, lit, sight } = markSelection(this.model);
+    this.sight = sight;
     this.marked = edges;
     this.lit = lit;
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
@@ -289,7 +291,7 @@ export class Stage {
     const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
-    const nodes = nodeLooks(model, this.places, this.lit, camera.scale, this.screen);
+    const nodes = nodeLooks(model, this.places, this, camera.scale, this.screen);
     this.radii = nodes.radii;
     renderer.setNodes("dots", nodes.dots, this.places.axes);
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);

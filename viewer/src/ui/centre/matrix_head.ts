@@ -1,8 +1,8 @@
 /** One head's attention, cell by cell. */
 
 import { codeError, percent, quantity } from "../../maths/digits";
+import { findEdge } from "../../scene/candidates";
 import { cellAt, cellsOf, MASKED, UNKNOWN } from "../../scene/cells";
-import { signAt } from "../../scene/difference";
 import { headFacts, sayFacts } from "../../scene/measures";
 import { pairDetails } from "../../scene/pair";
 import { rowWidth, weightAt } from "../../scene/rows";
@@ -175,9 +175,8 @@ export class MatrixHead {
     const width = rowWidth(call);
     const weights = call.weight.subarray(row * width, (row + 1) * width);
     if (scene.before) {
-      const old = weightAt(scene.before.calls[call.number]!, head, query, key);
-      const moved = `${signAt(call, head, query, key) < 0 ? "fell" : "rose"} by ${write(weight)}`;
-      return [first, weight > 0 ? moved : weight === UNKNOWN ? "equal, or not kept in both" : "did not change", `before: ${write(old)}`];
+      const [old, now] = [scene.before, scene.after!].map((one) => weightAt(one.calls[call.number]!, head, query, key)) as [number, number];
+      return [first, `${write(old)} → ${write(now)}`, weight > 0 ? `${now < old ? "fell" : "rose"} by ${write(weight)}` : ""];
     }
     if (weight === UNKNOWN) return [first, `not kept: at most ${write(Math.min(...weights.filter((w) => w > 0)))}, the least of its row`];
     const { lift, visible, rank } = pairDetails(scene, { call: call.number, head, query: query + cells.shift, key });
@@ -202,13 +201,9 @@ export class MatrixHead {
     if (cell.column < 0) model.select({ kind: "token", side: call.querySide, token: query, plane: call.plane });
     else if (cell.row < 0) model.select({ kind: "token", side: call.keySide, token: key, plane: Math.min(call.plane, model.scene.sides[call.keySide]!.planes - 1) });
     else {
-      const { edges } = model.graph;
-      for (let n = 0; n < edges.length; n++) {
-        if (edges.query[n] !== query || edges.key[n] !== key || edges.head[n] !== head) continue;
-        model.select({ kind: "edge", edge: edges.at(n) });
-        return;
-      }
-      this.actions.say(this.describe(cell).join(", "));
+      const edge = findEdge(model.graph.parts, { call: call.number, head, query, key });
+      if (edge) model.select({ kind: "edge", edge });
+      else this.actions.say(this.describe(cell).join(", "));
     }
   }
 
