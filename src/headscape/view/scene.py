@@ -25,9 +25,6 @@ MOST_WEIGHTS = 20_000_000
 # Characters of one token. A picture shows some twenty, the panel a few thousand.
 LONGEST_TOKEN = 10_000
 
-# What a head is ordered by: means over its rows. The viewer reads them in this order.
-MEASURES = ("entropy", "distance", "first_key", "contribution")
-
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -168,10 +165,10 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
 
 
 def _measures(call: AttentionCall, example: int) -> Floats:
-    """Return each head's MEASURES, (4, head), over all keys of its real rows, whatever the capture kept.
+    """Return what heads are ordered by, (4, head): means over a head's real rows, whatever the capture kept.
 
-    Entropy in bits, distance in tokens, the first real key's share of a row, and the sum of weight times value
-    norm over a row's keys; NaN where it is not known.
+    Entropy in bits, distance in tokens, the first real key's share of a row, and the sum of weight times
+    value norm over a row's keys; NaN where it is not known.
     """
     stats = call.stats
     received = stats.received[example]
