@@ -22,7 +22,7 @@ export class Status {
     const { order, graph, choice } = model;
     const held = model.held();
     const isMatrix = choice.view === "matrix"; // shows weights, not edges
-    const parts = isMatrix ? ["every weight that is known is drawn"] : this.counted(held);
+    const parts = isMatrix ? [`every ${model.scene.before ? "change" : "weight"} that is known is drawn`] : this.counted(held);
     const notes = [...graph.dropped];
     if (held.count > MOST_DRAWN && !isMatrix) notes.unshift(`the first ${count(order.edges.length)} are drawn`);
     if (graph.flatHeads.length && !isMatrix) {

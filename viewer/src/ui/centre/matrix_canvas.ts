@@ -148,9 +148,9 @@ function write(context: CanvasRenderingContext2D, text: string, x: number, y: nu
   context.restore();
 }
 
-/** Room that labels take, at most `most` pixels. */
-export function labelRoom(context: CanvasRenderingContext2D, labels: readonly string[], most: number): number {
+/** Room that labels take, from `least` to `most` pixels. */
+export function labelRoom(context: CanvasRenderingContext2D, labels: readonly string[], least: number, most: number): number {
   context.font = STRONG_FONT;
   const widest = labels.slice(0, 2000).reduce((room, label) => Math.max(room, context.measureText(label).width), 0);
-  return Math.ceil(Math.max(44, Math.min(most, widest + 12)));
+  return Math.ceil(Math.max(least, Math.min(most, widest + 12)));
 }

@@ -109,8 +109,8 @@ export class MatrixHead {
     this.canvas.width = Math.round(clientWidth * density);
     this.canvas.height = Math.round(clientHeight * density);
     const context = this.canvas.getContext("2d")!;
-    const left = labelRoom(context, this.picture.rowLabels, Math.min(LONGEST_LABEL, clientWidth / 4));
-    const top = labelRoom(context, this.picture.columnLabels, Math.min(LONGEST_LABEL, clientHeight / 4));
+    const left = labelRoom(context, this.picture.rowLabels, 66, Math.min(LONGEST_LABEL, clientWidth / 4));
+    const top = labelRoom(context, this.picture.columnLabels, 40, Math.min(LONGEST_LABEL, clientHeight / 4));
     this.frame = { ...this.frame, left, top, width: clientWidth - left - EDGE_PX, height: clientHeight - top - EDGE_PX };
     this.fit();
   }
@@ -135,9 +135,10 @@ export class MatrixHead {
   private shift(dx: number, dy: number): void {
     const { frame } = this;
     const { rows, columns } = this.picture!.cells;
-    const within = (first: number, length: number, room: number) => Math.max(0, Math.min(first, length - room / frame.scale));
-    frame.x = within(frame.x - dx / frame.scale, columns.length, frame.width);
-    frame.y = within(frame.y - dy / frame.scale, rows.length, frame.height);
+    // What lies under the pointer stays there, also where the cells are narrower than their room.
+    const within = (first: number, length: number) => Math.max(0, Math.min(first, length * (1 - this.fitted / frame.scale)));
+    frame.x = within(frame.x - dx / frame.scale, columns.length);
+    frame.y = within(frame.y - dy / frame.scale, rows.length);
     this.tip.hidden = true;
     this.draw();
   }

@@ -133,8 +133,8 @@ export class MatrixOverview {
     );
     const heads = inLayers ? Math.max(...calls.map((call) => call.heads)) : this.shown.length;
     const most = Math.max(1, Math.min(heads, Math.floor(width / (LEAST + GAP))));
-    let columns = inLayers ? Math.ceil(heads / Math.ceil(heads / most)) : most;
-    for (let n = inLayers ? columns : 1; n < most; n++) if (sizeOf(n) > sizeOf(columns)) columns = n;
+    let columns = inLayers ? Math.ceil(heads / Math.ceil(heads / most)) : 1;
+    if (!inLayers) for (let n = 1; n <= most; n++) if (sizeOf(n) >= sizeOf(columns)) columns = n;
     const size = Math.floor(sizeOf(columns));
     this.grid.style.setProperty("grid-template-columns", `${inLayers ? `${NAME_PX - GAP}px ` : ""}repeat(${columns}, ${size}px)`);
     this.grid.style.setProperty("--size", `${size}px`);
