@@ -28,7 +28,7 @@ const WORDS = {
   order: HEAD_ORDERS,
   ranked: ["layers", "all"],
 } as const;
-const SWITCHES = { attention: "attention", values: "values", residual: "residual", answers: "classes", coloured: "onlyChosen" } as const;
+const SWITCHES = { attention: "attention", values: "values", residual: "residual", feedForward: "feedForward", answers: "classes", coloured: "onlyChosen" } as const;
 
 /** The view names that this viewer has. */
 export function viewNames(): ViewName[] {

@@ -2,6 +2,7 @@
 
 import type { GraphViewName, ViewName } from "../../scene/choice";
 import { makeMatrix } from "./matrix";
+import { makeTable } from "./table";
 import type { MakeView } from "./view";
 
 export interface CentreEntry {
@@ -12,4 +13,5 @@ export interface CentreEntry {
 
 export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {
   matrix: { label: "Matrix", title: "Every head's attention as a matrix", make: makeMatrix },
+  table: { label: "Table", title: "The visible edges in numbers", make: makeTable },
 };

@@ -31,6 +31,7 @@ export interface MatrixPicture {
   readonly rowLabels: readonly string[];
   readonly columnLabels: readonly string[];
   readonly names: readonly [string, string]; // of rows, of columns
+  drawn?: { at: string; image: HTMLCanvasElement }; // the cells as they were drawn last
 }
 
 /** Cells that stand out; -1 in a row or column is none. */
@@ -64,7 +65,8 @@ export function drawMatrix(context: CanvasRenderingContext2D, picture: MatrixPic
   picture.names.forEach((name, n) => write(context, `${name} ${n ? "→" : "↓"}`, frame.left - 12, frame.top - 15 * (n + 1), false, frame.left - 14));
 }
 
-function drawCells(context: CanvasRenderingContext2D, { cells, theme, look, largest }: MatrixPicture, frame: Frame, density: number): void {
+function drawCells(context: CanvasRenderingContext2D, picture: MatrixPicture, frame: Frame, density: number): void {
+  const { cells, theme, look, largest } = picture;
   const { scale } = frame;
   const box = {
     left: Math.floor(frame.x), right: Math.min(cells.columns.length, Math.ceil(frame.x + frame.width / scale)),
@@ -72,13 +74,16 @@ function drawCells(context: CanvasRenderingContext2D, { cells, theme, look, larg
   };
   const [wide, high] = [box.right - box.left, box.bottom - box.top];
   if (wide <= 0 || high <= 0) return;
-  const image = document.createElement("canvas");
-  drawHeat(image, pool(cells, box, Math.ceil(wide * scale * density), Math.ceil(high * scale * density)), look, largest);
+  const at = Object.values(frame).join();
+  if (picture.drawn?.at !== at) {
+    picture.drawn = { at, image: document.createElement("canvas") };
+    drawHeat(picture.drawn.image, pool(cells, box, Math.ceil(wide * scale * density), Math.ceil(high * scale * density)), look, largest);
+  }
   const [x, y, right, bottom] = [
     frame.left + (box.left - frame.x) * scale, frame.top + (box.top - frame.y) * scale, wide * scale, high * scale,
   ];
   context.imageSmoothingEnabled = false;
-  context.drawImage(image, x, y, right, bottom);
+  context.drawImage(picture.drawn.image, x, y, right, bottom);
   context.lineWidth = 1;
   context.strokeStyle = theme.line;
   context.beginPath();

@@ -6,7 +6,7 @@ import { cellAt, cellsOf, MASKED, UNKNOWN } from "../../scene/cells";
 import { headFacts, sayFacts } from "../../scene/measures";
 import { pairDetails } from "../../scene/pair";
 import { rowWidth, weightAt } from "../../scene/rows";
-import { button, labelOf, make } from "../element";
+import { button, isolate, labelOf, make } from "../element";
 import { listenToGestures } from "../gestures";
 import { heatLegend, heatLook } from "../heat";
 import type { Model } from "../model";
@@ -166,7 +166,7 @@ export class MatrixHead {
     const { call, head } = cells;
     const { scene } = this.model;
     const [query, key] = [cells.rows[cell.row]!, cells.columns[cell.column]!];
-    const token = (side: number, n: number) => `\u2068${labelOf(scene.sides[side]!.tokens[n]!, 30)}\u2069 (${n})`;
+    const token = (side: number, n: number) => `${isolate(labelOf(scene.sides[side]!.tokens[n]!, 30))} (${n})`;
     const write = (value: number) => quantity(value, codeError(value, call.code));
     const first = `${token(call.querySide, query + cells.shift)} → ${token(call.keySide, key)}`;
     const row = head * call.queries + query;
