@@ -146,6 +146,7 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
     arrays[f"entropy.{number}"] = entropy
     if call.has_values:
         arrays[f"value_norm.{number}"] = call.value_norms(example)
+    arrays[f"measures.{number}"] = _measures(call, example)
     flow = call.flow(example)
     arrays[f"flow.{number}"] = np.stack([flow.residual, flow.attention, flow.stream, flow.feed_forward])
     nan_rows = int((np.isnan(entropy) & ~call.padded(example)).sum())
@@ -173,6 +174,24 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
         "code": code,
         "nan_rows": nan_rows,
     }
+
+
+def _measures(call: AttentionCall, example: int) -> Floats:
+    """Return what heads are ordered by, (4, head): means over a head's real rows, whatever the capture kept.
+
+    Entropy in bits, distance in tokens, the first real key's share of a row, and the sum of weight times
+    value norm over a row's keys; NaN where it is not known.
+    """
+    stats = call.stats
+    received = stats.received[example]
+    is_real = np.isfinite(stats.entropy[example])
+    count = is_real.sum(-1)
+    first = int(call.padded_keys(example).argmin())
+    norms = call.value_norms(example) if call.has_values else np.full_like(received, np.nan)
+    sums = [np.where(is_real, rows[example], 0).sum(-1) for rows in (stats.entropy, stats.distance)]
+    sums += [received[:, first], (received * norms).sum(-1)]
+    found: Floats = np.stack(sums).astype(np.float32)
+    return np.divide(found, count, out=np.full_like(found, np.nan), where=count > 0)
 
 
 def _rows(scene: _Scene, call: AttentionCall, budget: int) -> tuple[Ints | None, Floats, Floats]:

@@ -167,7 +167,8 @@ export class Model {
     this.choice.head = Math.min(Math.max(this.choice.head, 0), (this.scene.calls[this.choice.layer]?.heads ?? 1) - 1);
     this.hover = null;
     if (this.selection?.kind === "edge") this.selection = null;
-    this.rebuild();
+    // An order of pictures leaves the graph as it is.
+    if (Object.keys(change).some((name) => name !== "order" && name !== "ranked")) this.rebuild();
     this.tell("graph");
   }
 
