@@ -52,7 +52,7 @@ class Watcher(TorchFunctionMode):
         self.options = options
         self.places = Places(fixed)
         self.lineage = Lineage(self.places)
-        self.grids = Grids(self.places, self.lineage.newest_call)
+        self.grids = Grids(self.places, self.lineage.newest_call, with_factors=options.vectors)
         self.calls = Calls(names, options, self.places, self.lineage)
         self.recorder = self.calls.recorder
         self.nested = Nested(self.places)

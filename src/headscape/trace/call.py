@@ -75,7 +75,8 @@ class CallArrays:
     ``weights`` is (batch, head, query, key) when ``keys`` is None, else (batch, head, query, k) beside
     ``keys`` (int32, -1 = none). ``value_norms`` is (batch, head, key) or None. ``flow`` is
     (batch, 4, query): residual, attention, stream, feed-forward. ``gradient`` is laid out as ``weights``, or
-    None where it was not asked for; it is NaN until a backward pass fills it in.
+    None where it was not asked for; it is NaN until a backward pass fills it in. ``query_vectors`` (batch,
+    head, query, width) and ``key_vectors`` (batch, head, key, width) are None where they were not.
     """
 
     weights: Floats
@@ -92,6 +93,8 @@ class CallArrays:
     largest: Floats
     received: Floats
     gradient: Floats | None = None
+    query_vectors: Floats | None = None
+    key_vectors: Floats | None = None
 
     def __repr__(self) -> str:
         shapes = (f"{name} {array.shape}" for name, array in self.present().items())
@@ -142,6 +145,9 @@ class AttentionCall:
         the model's own code gave; NaN where the two could not be compared (dropout).
     nan_rows : int
         Rows that hold NaN. They stay NaN here and are left out of graphs and pictures.
+    scale : float or None
+        What products of :meth:`query_vectors` and :meth:`key_vectors` are multiplied with; None where vectors
+        were not captured, or where it is not one number.
     """
 
     path: str
@@ -156,6 +162,7 @@ class AttentionCall:
     arrays: CallArrays = field(repr=False)
     self_check: float = float("nan")
     nan_rows: int = 0
+    scale: float | None = None
 
     @property
     def k(self) -> int | None:
@@ -171,6 +178,11 @@ class AttentionCall:
     def has_values(self) -> bool:
         """Whether value norms were captured, so that contributions are known."""
         return self.arrays.value_norms is not None
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether query and key vectors were captured."""
+        return self.arrays.query_vectors is not None and self.arrays.key_vectors is not None
 
     @property
     def stats(self) -> CallStats:
@@ -308,6 +320,40 @@ class AttentionCall:
         if self.arrays.keys is None or not self.is_whole:
             return one
         return spread_rows(self.arrays.keys[example], one, self.shape[3])
+
+    def query_vectors(self, example: int = 0) -> Floats:
+        """Vectors of the queries as they met the keys, (head, query, width) float32.
+
+        Rotary embeddings, norms and whatever else the model does to them are in them. Their products with
+        :meth:`key_vectors`, times ``scale``, are the scores before masks and biases.
+
+        Raises
+        ------
+        NotKeptError
+            Vectors were not captured.
+        """
+        return _one(self._vectors(self.arrays.query_vectors), self._example(example))
+
+    def key_vectors(self, example: int = 0) -> Floats:
+        """Vectors of the keys as they met the queries, (head, key, width) float32.
+
+        Keys that several heads share are repeated. NaN where no vector stands behind a key.
+
+        Raises
+        ------
+        NotKeptError
+            Vectors were not captured.
+        """
+        return _one(self._vectors(self.arrays.key_vectors), self._example(example))
+
+    def _vectors(self, found: Floats | None) -> Floats:
+        if found is None:
+            raise NotKeptError(
+                f"{self.site or 'the model itself'} has no query and key vectors: they were not asked for, or "
+                "its scores are no product of two vectors. Capture with vectors=True; trace.warnings says "
+                "where that was not possible."
+            )
+        return found
 
     def visible(self, example: int = 0) -> Ints:
         """Return the number of keys each row may see, (head, query) int32; 0 for padded queries."""
