@@ -70,10 +70,10 @@ class Grids:
             meeting = None
             if names is not None:
                 meeting = self._product(name, factors_of(name, inputs), names, results[0])
-            made = self.of(results[0])
-            if made is not None and made.factors is not None and "alpha" in kwargs:
-                scaled = made.factors.scaled("mul", kwargs["alpha"])
-                self._grids.put(results[0], replace(made, factors=scaled))
+            grid = self.of(results[0])
+            if grid is not None and grid.factors is not None and "alpha" in kwargs:
+                scaled = grid.factors.scaled("mul", kwargs["alpha"])
+                self._grids.put(results[0], replace(grid, factors=scaled))
             return meeting
         if name == "sum" and results and (outer := self._outer.get(inputs[0])) is not None:
             summed = summed_axes(args, kwargs, inputs[0].dim())
@@ -122,7 +122,7 @@ class Grids:
         if name in ("cat", "stack") and columns["rows"][0] is not None:
             columns["rows"] = [self._fill_rows(columns["rows"][0])]
         there = [g.factors for t in tensors_in(args[:1]) if (g := self.of(t)) is not None]
-        columns["factors"] = move_factors(name, func, args, kwargs, result, there, lambda t: self.of(t))
+        columns["factors"] = move_factors(name, func, args, kwargs, result, there, self.of)
         for place, tensor in enumerate(results):
             known: Any = {field: column[place] for field, column in columns.items()}
             self._grids.put(tensor, replace(first, **known))

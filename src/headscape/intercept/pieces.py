@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headscape.intercept.recorder import Seen
-from headscape.trace.call import CallArrays, select_top, spread_rows
+from headscape.trace.call import CallArrays
+from headscape.trace.listing import select_top, spread_rows
 from headscape.trace.measure import row_bits
 
 _FULL = 2e-2  # how far a row put together may be from 1 (bfloat16)
