@@ -103,9 +103,7 @@ def _notes_of_vectors(call: AttentionCall) -> list[str]:
             "mixed, learned or added scores), so no query and key vectors were kept."
         ]
     if call.scale is None:
-        return [
-            f"{where}: products of queries and keys are scaled with more than one number; call.scale is None."
-        ]
+        return [f"{where}: what products of queries and keys are multiplied with is not one number."]
     return []
 
 

@@ -155,8 +155,8 @@ def _call(n: int, entry: dict[str, Any], arrays: Arrays, sides: tuple[Side, ...]
             raise FormatError(f"call {n} has no array {name!r}.")
         if array is not None:
             sizes["x"] = key if f"call.{n}.keys" not in arrays else array.shape[-1]
-            if name == "query_vectors":
-                sizes["d"] = array.shape[-1]
+            if name.endswith("_vectors"):
+                sizes.setdefault("d", array.shape[-1])
             wanted = tuple(sizes[axis] for axis in axes)
             if array.shape != wanted or array.dtype != _DTYPES.get(name, np.float32):
                 raise FormatError(f"call {n} has {name} of {array.shape} ({array.dtype}), not {wanted}.")

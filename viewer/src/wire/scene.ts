@@ -4,6 +4,7 @@ import { asRecord, isCount, readBlock, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
 import { readOutputs, type OutputsData } from "./outputs";
 import { asText, expectKind } from "./page";
+import { readVectors, type Vectors } from "./vectors";
 
 export interface Patches {
   readonly width: number;
@@ -46,6 +47,7 @@ export interface CallData {
   readonly entropy: Float32Array; // (head, query) bits
   readonly valueNorm: Float32Array | null; // (head, key)
   readonly flow: Float32Array; // (4, query): residual, attention, stream, feed_forward
+  readonly vectors: Vectors | null;
   readonly sign: Int8Array | null; // as weight, where weights are differences: 1 rose, -1 fell
 }
 
@@ -164,6 +166,7 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
       ? takeArray(block, `value_norm.${n}`, [heads, keys], Float32Array)
       : null,
     flow: takeArray(block, `flow.${n}`, [4, queries], Float32Array),
+    vectors: readVectors(block, n, call, { heads, queries, keys }),
     sign: null,
   };
 }
