@@ -76,3 +76,11 @@ export function hueOfHead(choice: Choice, head: number, heads: number): number {
   const place = [...choice.chosenHeads].indexOf(head);
   return place >= 0 && place < MOST_HUES ? place : -1;
 }
+
+/** What a click on a head changes: few heads are shown or hidden, of many some get a hue. The last of few stays. */
+export function toggledHeads(choice: Choice, head: number, heads: number): Partial<Choice> {
+  const few = heads <= MOST_HUES;
+  const chosen = new Set(choice.chosenHeads);
+  if (!chosen.delete(head) && chosen.size < MOST_HUES) chosen.add(head);
+  return few && chosen.size === 0 ? {} : { chosenHeads: chosen };
+}

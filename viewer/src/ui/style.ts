@@ -87,6 +87,18 @@ p { margin: 4px 0; }
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
 
+.pane { display: grid; grid-template-rows: auto minmax(0, 1fr); min-height: 60px; min-width: 0; background: var(--paper); }
+.pane-bar { display: flex; flex-wrap: wrap; gap: 5px 12px; align-items: center; padding: 6px 12px; border-bottom: 1px solid var(--line); }
+.pane-bar select { background: var(--raised); border: 1px solid var(--line); border-radius: 6px; padding: 2px 6px; max-width: 190px; }
+.pane-canvas { width: 100%; height: 100%; min-height: 0; display: block; } .pane-canvas[data-over=yes] { cursor: pointer; }
+.chips { display: flex; flex-wrap: wrap; gap: 3px; align-items: center; }
+.head-chip { min-width: 22px; padding: 0 5px; border-radius: 5px; font-size: 12px; line-height: 19px; text-align: center; border: 1px solid var(--line); border-bottom: 3px solid var(--hue); opacity: .5; }
+.head-chip[aria-pressed=true] { opacity: 1; background: var(--raised); font-weight: 600; border-color: var(--hue); }
+.link { color: var(--accent); font-size: 12px; padding: 0 4px; }
+
+.neuron { grid-template-rows: auto minmax(80px, 1fr) auto; } .neuron .note { flex: 1 1 260px; margin: 0; }
+.parts { padding: 2px 14px 10px; border-top: 1px solid var(--line); max-height: 45%; overflow: auto; } .parts[hidden] { display: none; }
+
 .histogram { width: 100%; height: 54px; display: block; margin-top: 6px; }
 input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px; height: 18px; }
 .group { display: grid; grid-template-columns: 54px minmax(0, 1fr); gap: 3px 4px; margin-bottom: 6px; align-items: center; }

@@ -1,6 +1,8 @@
 /** The views that stand in the graph's place, in the order of their buttons. */
 
 import type { GraphViewName, ViewName } from "../../scene/choice";
+import { makeHeads } from "./heads";
+import { makeNeuron } from "./neuron";
 import type { MakeView } from "./view";
 
 export interface CentreEntry {
@@ -9,4 +11,7 @@ export interface CentreEntry {
   readonly make: MakeView;
 }
 
-export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {};
+export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {
+  heads: { label: "Heads", title: "Who looks at whom in one layer, head by head", make: makeHeads },
+  neuron: { label: "Neurons", title: "Why a token attends: query, keys, products, scores, weights", make: makeNeuron },
+};
