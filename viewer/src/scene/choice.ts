@@ -53,6 +53,7 @@ export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
     case "table":
       return { ...choice, view: "3d" };
     case "heads":
+    case "neuron":
       return { ...choice, view: "layer", direction: "forward" };
     default:
       return { ...choice, view: "layer" };

@@ -96,8 +96,8 @@ p { margin: 4px 0; }
 .head-chip[aria-pressed=true] { opacity: 1; background: var(--raised); font-weight: 600; border-color: var(--hue); }
 .link { color: var(--accent); font-size: 12px; padding: 0 4px; }
 
-.neuron { grid-template-rows: auto minmax(80px, 1fr) auto; } .neuron .note { flex: 1 1 260px; margin: 0; }
-.parts { padding: 2px 14px 10px; border-top: 1px solid var(--line); max-height: 45%; overflow: auto; } .parts[hidden] { display: none; }
+.neuron { grid-template-rows: auto auto minmax(40%, 1fr) minmax(0, auto); } .neuron .note { margin: 5px 14px; max-width: 640px; }
+.parts { padding: 2px 14px 10px; border-top: 1px solid var(--line); min-height: 0; overflow: auto; } .parts[hidden], .pane-canvas[hidden] { display: none; }
 
 .histogram { width: 100%; height: 54px; display: block; margin-top: 6px; }
 input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px; height: 18px; }

@@ -1,7 +1,6 @@
 /** Head view: the tokens of one layer in two columns, a line from each query to each key, coloured by head. */
 
 import { placeLabels } from "../../maths/boxes";
-import { cssColour, lightnessRamp, parseHex } from "../../maths/colour";
 import { codeError, plural, quantity } from "../../maths/digits";
 import { drawnHeads, hueOfHead } from "../../scene/choice";
 import { signAt } from "../../scene/difference";
@@ -16,22 +15,24 @@ import type { Change, Model, Selection } from "../model";
 import { segments } from "../segments";
 import { headColour, type Theme } from "../theme";
 import { HEADROOM, layHeads, realFrom, rowOf, tokenAt, type Column, type HeadsLayout } from "./heads_layout";
+import { drawLines, STEPS, type Line } from "./lines";
 import { HeadChips, layerPicker, sharpContext } from "./pane";
 import type { CentreView } from "./view";
 
 // Heads that have a bar beside a token; the side panel has all.
 const MOST_BARS = 16;
-const STEPS = 12; // of strength, each drawn at once
 const MOST_LABELS = 600;
 const NEAR_PX = 4;
 const MOST_ZOOM = 64;
 // Lines of one token that the threshold hides: all but those that are nearly nothing.
 const LEAST_SHARE = 0.02;
-const PALE = { width: 0.5, alpha: 0.5 };
+const NAMED_SHARE = 0.2; // from which on they name their other end
 
 type End = "query" | "key";
 /** What stands out: a token with its end, or one edge. */
 type Focus = { end: End; token: number } | { edge: Edge };
+/** An edge that the threshold hides. */
+type Below = { n: number; share: number };
 
 class Heads implements CentreView {
   readonly element: HTMLElement;
@@ -53,7 +54,6 @@ class Heads implements CentreView {
   private strength: Float32Array = new Float32Array();
   private view = { zoom: 1, scroll: 0 };
   private request = 0;
-  private readonly ramps = new Map<string, string[]>();
 
   constructor(private readonly model: Model, private theme: Theme) {
     this.chips = new HeadChips(model);
@@ -138,14 +138,15 @@ class Heads implements CentreView {
     if (!context) return;
     this.lay(context);
     const focus = this.focus();
+    const below = focus && !("edge" in focus) ? this.findBelow(focus) : [];
     context.save();
     context.beginPath();
     context.rect(0, HEADROOM - 16, width, height);
     context.clip();
-    this.drawLines(context, focus);
+    this.drawLines(context, focus, below);
     if (focus && !("edge" in focus)) this.drawBars(context, focus);
     context.restore();
-    this.drawLabels(context, width, height, focus);
+    this.drawLabels(context, focus, below);
     context.fillStyle = theme.soft;
     context.font = "11px system-ui, sans-serif";
     const { sides } = this.model.scene;
@@ -156,63 +157,44 @@ class Heads implements CentreView {
     }
   }
 
-  private drawLines(context: CanvasRenderingContext2D, focus: Focus | null): void {
+  private drawLines(context: CanvasRenderingContext2D, focus: Focus | null, below: readonly Below[]): void {
     const { theme, layout, model, call } = this;
     const { index } = model.order;
     const { edges } = model.graph;
-    const brushes = new Map<string, { path: Path2D; colour: string; width: number; alpha: number }>();
-    const add = (n: number, level: number, look: { width: number; alpha: number }) => {
+    const lines: Line[] = [];
+    const add = (n: number, level: number, width: number, alpha: number) => {
       const [query, key, head] = [edges.query[n]!, edges.key[n]!, edges.head[n]!];
       const rose = signAt(call, head, query - this.shift(), key);
       const hex = rose ? (rose > 0 ? theme.plus : theme.minus) : headColour(theme, hueOfHead(model.choice, head, call.heads));
-      const name = `${hex} ${level} ${look.alpha}`;
-      let brush = brushes.get(name);
-      if (!brush) brushes.set(name, (brush = { path: new Path2D(), colour: this.ramp(hex)[level]!, ...look }));
-      brush.path.moveTo(layout.query.x, rowOf(layout, layout.query, query));
-      brush.path.lineTo(layout.key.x, rowOf(layout, layout.key, key));
+      lines.push({ from: rowOf(layout, layout.query, query), to: rowOf(layout, layout.key, key), hex, level, width, alpha });
     };
     const isToken = focus !== null && !("edge" in focus);
-    if (isToken) this.eachBelow(focus, (n, share) => add(n, Math.floor(share * (STEPS - 1)), PALE));
+    for (const { n, share } of below) add(n, Math.floor(share * (STEPS - 1)), 0.8, 0.7);
     for (const place of this.lines) {
       const n = index[place]!;
       if (isToken && edges[focus.end][n] !== focus.token) continue;
       const level = Math.min(STEPS - 1, Math.floor(this.strength[place]! * STEPS));
-      const share = level / STEPS;
-      add(n, level, { width: 0.6 + 2.6 * share, alpha: focus && !isToken ? 0.15 : 0.55 + 0.45 * share });
+      add(n, level, 0.6 + (2.6 * level) / STEPS, focus && !isToken ? 0.15 : 0.55 + (0.45 * level) / STEPS);
     }
-    for (const { path, colour, width, alpha } of [...brushes.values()].sort((a, b) => a.width - b.width)) {
-      context.strokeStyle = colour;
-      context.globalAlpha = alpha;
-      context.lineWidth = width;
-      context.stroke(path);
-    }
-    context.globalAlpha = 1;
+    const gap = { left: layout.query.x, width: layout.key.x - layout.query.x, top: HEADROOM, height: this.canvas.clientHeight - HEADROOM };
+    drawLines(context, lines, gap, theme);
     if (!focus || !("edge" in focus)) return;
-    context.strokeStyle = theme.mark;
-    context.lineWidth = 3;
-    context.beginPath();
-    context.moveTo(layout.query.x, rowOf(layout, layout.query, focus.edge.query));
-    context.lineTo(layout.key.x, rowOf(layout, layout.key, focus.edge.key));
-    context.stroke();
-  }
-
-  private ramp(hex: string): string[] {
-    let ramp = this.ramps.get(hex);
-    if (!ramp) this.ramps.set(hex, (ramp = lightnessRamp(parseHex(hex), this.theme.pale, STEPS).map((colour) => cssColour(colour))));
-    return ramp;
+    const [from, to] = [rowOf(layout, layout.query, focus.edge.query), rowOf(layout, layout.key, focus.edge.key)];
+    drawLines(context, [{ from, to, hex: theme.mark, level: STEPS - 1, width: 3, alpha: 1 }], gap, theme);
   }
 
   /** Edges of a token that the threshold hides, with their share of the largest of them. */
-  private eachBelow(focus: { end: End; token: number }, visit: (n: number, share: number) => void): void {
-    const { edges } = this.model.graph;
-    const { index } = this.model.order;
-    const found: number[] = [];
-    for (let place = this.model.shown(); place < index.length; place++) {
-      const n = index[place]!;
-      if (edges[focus.end][n] === focus.token && passes(this.filter, this.second, edges.query[n]!, edges.key[n]!)) found.push(n);
+  private findBelow(focus: { end: End; token: number }): Below[] {
+    const { order, graph: { edges } } = this.model;
+    const found: Below[] = [];
+    let most = 0;
+    for (let place = this.model.shown(); place < order.index.length; place++) {
+      const n = order.index[place]!;
+      if (edges[focus.end][n] !== focus.token || !passes(this.filter, this.second, edges.query[n]!, edges.key[n]!)) continue;
+      found.push({ n, share: edges.weight[n]! });
+      most = Math.max(most, edges.weight[n]!);
     }
-    const most = found.reduce((all, n) => Math.max(all, edges.weight[n]!), 1e-30);
-    for (const n of found) if (edges.weight[n]! > LEAST_SHARE * most) visit(n, edges.weight[n]! / most);
+    return found.map(({ n, share }) => ({ n, share: share / most })).filter(({ share }) => share > LEAST_SHARE);
   }
 
   private shift(): number {
@@ -249,7 +231,7 @@ class Heads implements CentreView {
     if (layout.cell > 8) heads.forEach((head, n) => context.fillText(String(head), left + (n + 0.5) * layout.cell, HEADROOM - 6));
   }
 
-  private drawLabels(context: CanvasRenderingContext2D, width: number, height: number, focus: Focus | null): void {
+  private drawLabels(context: CanvasRenderingContext2D, focus: Focus | null, below: readonly Below[]): void {
     const { layout, call, model, theme } = this;
     const ends = { query: new Set<number>(), key: new Set<number>() };
     const { edges } = model.order;
@@ -260,6 +242,7 @@ class Heads implements CentreView {
       const other = focus.end === "query" ? "key" : "query";
       ends[focus.end].add(focus.token);
       for (const n of this.lines) if (edges[focus.end][n] === focus.token) ends[other].add(edges[other][n]!);
+      for (const { n, share } of below) if (share > NAMED_SHARE) ends[other].add(model.graph.edges[other][n]!);
     }
     const isOwn = (end: End, token: number) => focus !== null && ("edge" in focus ? ends[end].has(token) : focus.end === end && focus.token === token);
     const wishes = (["query", "key"] as const).flatMap((end) => {
@@ -276,7 +259,7 @@ class Heads implements CentreView {
       });
     }).filter(({ y }) => y > HEADROOM - 6);
     context.textBaseline = "middle";
-    for (const { wish: n } of placeLabels(wishes, width, height, MOST_LABELS)) {
+    for (const { wish: n } of placeLabels(wishes, this.canvas.clientWidth, this.canvas.clientHeight, MOST_LABELS)) {
       const { text, y, end, token } = wishes[n]!;
       const isLit = !focus || ends[end].has(token);
       context.globalAlpha = isLit ? 1 : 0.45;
@@ -377,7 +360,6 @@ class Heads implements CentreView {
 
   setTheme(theme: Theme): void {
     this.theme = theme;
-    this.ramps.clear();
     this.refresh("graph");
   }
 

@@ -14,9 +14,9 @@ import type { CentreView } from "./view";
 
 // CSS pixels.
 const ROW = 22;
-const LABEL = 104;
-const NUMBER = 60;
+const NUMBER = 66;
 const AIR = 10;
+const NARROW = 560;
 // Largest difference between weights and the softmax of scores that rounding explains.
 const ROUNDING = 1e-3;
 const CODED_ROUNDING = 5e-3;
@@ -37,7 +37,7 @@ class Neuron implements CentreView {
   private over: { place: number; d: number } | null = null;
 
   constructor(private readonly model: Model, private theme: Theme) {
-    this.element.append(this.bar, this.canvas, this.parts);
+    this.element.append(this.bar, this.said, this.canvas, this.parts);
     this.canvas.addEventListener("pointermove", (event) => {
       this.over = this.at(event.offsetX, event.offsetY);
       this.canvas.title = this.describe();
@@ -58,6 +58,12 @@ class Neuron implements CentreView {
     return this.model.scene.calls[this.model.choice.layer]!;
   }
 
+  /** The head in focus: the one that is shown alone, if there is one. */
+  private get head(): number {
+    const { solo, layer, head } = this.model.choice;
+    return solo?.call === layer ? solo.head : head;
+  }
+
   private turn(): void {
     this.byWeight = !this.byWeight;
     this.refresh("graph");
@@ -74,21 +80,21 @@ class Neuron implements CentreView {
     const { tokens, padded } = model.scene.sides[call.querySide]!;
     const shift = queryShift(call, tokens.length);
     const real = tokens.map((_, token) => token).filter((token) => token >= shift && !padded[token]);
-    const { selection, choice } = model;
+    const { selection } = model;
     const wanted = selection?.kind === "edge" && selection.edge.call === call.number ? selection.edge.query
       : selection?.kind === "token" && selection.side === call.querySide ? selection.token : this.query;
     this.query = real.includes(wanted) ? wanted : real.at(-1) ?? -1;
     this.sort.setAttribute("aria-pressed", String(this.byWeight));
     this.bar.replaceChildren(
       layerPicker(model),
-      picker("head", Array.from({ length: call.heads }, (_, head) => `head ${head}`), choice.head, (head) => model.choose({ head })),
+      picker("head", Array.from({ length: call.heads }, (_, head) => `head ${head}`), this.head, (head) => model.choose({ head, solo: null })),
       picker("query token", real.map((token) => `${token}: ${this.token("query", token)}`), real.indexOf(this.query), (n) => this.select(real[n]!)),
-      this.sort, this.said);
-    this.row = vectors && this.query >= 0 ? neuronRow(call, vectors, choice.head, this.query - shift) : null;
+      this.sort);
+    this.row = vectors && this.query >= 0 ? neuronRow(call, vectors, this.head, this.query - shift) : null;
     this.order = (this.row?.keys ?? []).map((_, n) => n);
     if (this.byWeight) this.order.sort((a, b) => this.row!.weight[b]! - this.row!.weight[a]!);
     this.said.textContent = this.explain();
-    this.canvas.hidden = !this.row;
+    this.canvas.hidden = this.sort.hidden = !this.row;
     this.canvas.setAttribute("aria-label", this.row ? `${this.token("query", this.query)} attends to ${this.row.keys.length} keys; ${this.said.textContent}` : "");
     this.showParts();
     this.scrollTo(this.scroll);
@@ -130,8 +136,9 @@ class Neuron implements CentreView {
   /** Left ends of the columns: label, key or query, product, score, weight; and the width of a column of cells. */
   private columns(): { key: number; product: number; score: number; weight: number; wide: number } {
     const width = this.canvas.clientWidth;
-    const wide = Math.max(40, (width - LABEL - 2 * NUMBER - 6 * AIR) / 2);
-    const key = AIR + LABEL + AIR;
+    const label = width < NARROW ? 70 : 104;
+    const wide = Math.max(40, (width - label - 2 * NUMBER - 6 * AIR) / 2);
+    const key = AIR + label + AIR;
     const product = key + wide + AIR;
     const score = product + wide + AIR;
     return { key, product, score, weight: score + NUMBER + AIR, wide };
@@ -143,7 +150,7 @@ class Neuron implements CentreView {
     const context = sharpContext(canvas, width, height);
     const { vectors } = call;
     if (!context || !row || !vectors) return;
-    const { head } = this.model.choice;
+    const { head } = this;
     const columns = this.columns();
     const top = 2 * ROW - this.scroll;
     const query = queryVector(vectors, call, head, this.query - queryShift(call, this.model.scene.sides[call.querySide]!.tokens.length));
@@ -162,7 +169,7 @@ class Neuron implements CentreView {
         context.fillStyle = theme.panel;
         context.fillRect(0, y, width, ROW);
       }
-      this.text(context, this.token("key", key), AIR + LABEL, y, chosen === n ? theme.mark : theme.ink, "right");
+      this.text(context, this.token("key", key), columns.key - AIR, y, chosen === n ? theme.mark : theme.ink, "right");
       this.cells(context, cells, most, columns.key, y, columns.wide);
       this.cells(context, parts[place]!, mostPart, columns.product, y, columns.wide);
       this.text(context, Number.isFinite(row.score[n]!) ? signed(row.score[n]!) : "no vector", columns.score + NUMBER - 4, y, theme.ink, "right");
@@ -174,14 +181,16 @@ class Neuron implements CentreView {
     });
     context.fillStyle = theme.paper;
     context.fillRect(0, 0, width, 2 * ROW - 2);
-    const titles: [string, number][] = [["query", columns.key], ["key, row by row", columns.key], ["scale × query × key", columns.product], ["score", columns.score + 12], ["weight", columns.weight]];
-    titles.slice(2).forEach(([text, x]) => this.text(context, text, x, ROW, theme.soft));
-    this.text(context, this.token("query", this.query), AIR + LABEL, 0, theme.mark, "right");
+    for (const [text, x] of [["query, keys", columns.key], ["scale × q × k", columns.product], ["score", columns.score + 12], ["weight", columns.weight]] as const) {
+      this.text(context, text, x, ROW, theme.soft);
+    }
+    this.text(context, this.token("query", this.query), columns.key - AIR, 0, theme.mark, "right");
     this.cells(context, query, most, columns.key, 0, columns.wide);
-    this.text(context, "query; below it the keys", columns.key, ROW, theme.soft);
     if (over && over.d >= 0) {
       context.fillStyle = theme.mark;
+      context.globalAlpha = 0.6;
       for (const left of [columns.key, columns.product]) context.fillRect(left + (over.d * columns.wide) / vectors.width, 0, 1, height);
+      context.globalAlpha = 1;
     }
   }
 
@@ -189,7 +198,7 @@ class Neuron implements CentreView {
     context.font = LABEL_FONT;
     context.textAlign = align;
     context.fillStyle = colour;
-    context.fillText(text, x, y + ROW / 2, LABEL + 30);
+    context.fillText(text, x, y + ROW / 2, align === "right" ? Math.max(NUMBER, x - AIR) : undefined);
   }
 
   /** A vector as cells: what is above 0 stands up, what is below hangs down, so that the sign is seen without colour. */
@@ -235,7 +244,7 @@ class Neuron implements CentreView {
 
   private part(key: number, d: number): string {
     const { call } = this;
-    const { head } = this.model.choice;
+    const { head } = this;
     const vectors = call.vectors!;
     const [q, k] = [queryVector(vectors, call, head, this.rowNumber())[d]!, keyVector(vectors, call, head, key)[d]!];
     return `dimension ${d}: ${quantity(vectors.scale ?? 1)} × ${quantity(q)} × ${quantity(k)} = ${signed((vectors.scale ?? 1) * q * k)}`;
@@ -250,7 +259,7 @@ class Neuron implements CentreView {
 
   private choose(place: number): void {
     const key = this.row!.keys[this.order[place]!]!;
-    this.model.select({ kind: "edge", edge: edgeOf(this.model, this.call, this.model.choice.head, this.query, key) });
+    this.model.select({ kind: "edge", edge: edgeOf(this.model, this.call, this.head, this.query, key) });
   }
 
   /** The dimensions of the selected pair that matter most, and what share of the score each gives. */
@@ -260,7 +269,7 @@ class Neuron implements CentreView {
     this.parts.hidden = n < 0;
     if (!row || !call.vectors || n < 0) return;
     const key = row.keys[n]!;
-    const parts = products(call.vectors, call, this.model.choice.head, this.rowNumber(), key);
+    const parts = products(call.vectors, call, this.head, this.rowNumber(), key);
     const order = Array.from(parts, (_, d) => d).sort((a, b) => Math.abs(parts[b]!) - Math.abs(parts[a]!));
     const largest = Math.abs(parts[order[0]!]!) || 1;
     const rest = order.slice(MOST_PARTS);
