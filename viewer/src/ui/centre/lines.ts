@@ -1,6 +1,6 @@
 /** Straight lines between two columns: stroked while they are few, written as pixels when there are thousands. */
 
-import { cssColour, lightnessRamp, parseHex } from "../../maths/colour";
+import { cssColour, lightnessRamp, parseHex, type Colour } from "../../maths/colour";
 import type { Theme } from "../theme";
 
 // Steps of strength from pale to full.
@@ -27,14 +27,14 @@ export interface Gap {
 /** Draw lines, the thinnest first. */
 export function drawLines(context: CanvasRenderingContext2D, lines: Line[], gap: Gap, theme: Theme): void {
   lines.sort((a, b) => a.width - b.width);
-  const ramps = new Map<string, readonly (readonly [number, number, number])[]>();
+  const ramps = new Map<string, readonly Colour[]>();
   const colour = ({ hex, level }: Line) => {
     let ramp = ramps.get(hex);
     if (!ramp) ramps.set(hex, (ramp = lightnessRamp(parseHex(hex), theme.pale, STEPS)));
     return ramp[level]!;
   };
   if (lines.length > MOST_STROKED) {
-    writeLines(context, lines, gap, colour);
+    writeLines(context, lines, gap, theme, colour);
     return;
   }
   for (const line of lines) {
@@ -49,13 +49,14 @@ export function drawLines(context: CanvasRenderingContext2D, lines: Line[], gap:
 
 /** Write lines into a picture, pixel by pixel: the strongest lie on top. */
 function writeLines(
-  context: CanvasRenderingContext2D, lines: readonly Line[], gap: Gap, colour: (line: Line) => readonly [number, number, number],
+  context: CanvasRenderingContext2D, lines: readonly Line[], gap: Gap, theme: Theme, colour: (line: Line) => Colour,
 ): void {
   const [width, height] = [Math.max(1, Math.round(gap.width)), Math.max(1, Math.round(gap.height))];
   const picture = new ImageData(width, height);
   const pixels = new Uint32Array(picture.data.buffer);
+  const paper = parseHex(theme.paper);
   for (const line of lines) {
-    const [r, g, b] = colour(line).map((value) => Math.round(255 * value)) as [number, number, number];
+    const [r, g, b] = colour(line).map((value, n) => Math.round(255 * (paper[n]! + (value - paper[n]!) * line.alpha))) as [number, number, number];
     const ink = (255 << 24) | (b << 16) | (g << 8) | r;
     const slope = (line.to - line.from) / width;
     const thick = Math.max(1, Math.round(line.width * Math.hypot(1, slope)));
