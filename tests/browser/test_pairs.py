@@ -114,7 +114,7 @@ def test_pointing_at_a_token_leaves_only_its_lines(trace, shown):
 def test_a_click_on_a_line_selects_its_edge_with_the_traces_number(trace, shown):
     opened = shown(trace, view="heads", layer=0)
     weights = trace.calls[0].weights()
-    head, query, key = np.unravel_index(weights.argmax(), weights.shape)
+    _, query, key = np.unravel_index(weights.argmax(), weights.shape)
     (_, start), (_, end) = place(opened, "query", query), place(opened, "key", key)
     box = opened.page.locator(".pane-canvas").bounding_box()
     # Lines meet in the middle of the canvas and are a good part of it wide.
