@@ -34,6 +34,12 @@ def read_script() -> str:
     return _read(os.fspath(PATH), changed)
 
 
+def read_module() -> str:
+    """Return the viewer as a module for notebook widgets: the page's script, and what it exports."""
+    # Taken at once, since a notebook may hold widgets of several versions.
+    return f"{read_script()}\nexport default globalThis.headscape.widget;\n"
+
+
 @lru_cache(maxsize=1)
 def _read(path: str, changed: int) -> str:
     text = Path(path).read_text(encoding="utf-8")

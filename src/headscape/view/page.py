@@ -5,9 +5,10 @@ import gzip
 import html
 import os
 import webbrowser
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -145,6 +146,19 @@ def page_html(
     note: str = "",
 ) -> str:
     """Return the page as text. Parameters and errors are those of :func:`write_page`."""
+    frames, note = choose_frames(source, examples=examples, labels=labels, note=note)
+    encoded = [encode_frame(frame, number) for number, frame in enumerate(frames, 1)]
+    return join_page(encoded, title=title or default_title(frames[-1].trace), note=note)
+
+
+def choose_frames(
+    source: Trace | Iterable[Frame],
+    *,
+    examples: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+    note: str = "",
+) -> tuple[list[Frame], str]:
+    """Return the frames of a page, and its note with what had to be left out."""
     if isinstance(source, Trace):
         frames, left_out = _frames_of(source, examples, labels)
         note = " · ".join(filter(None, [note, left_out]))
@@ -156,8 +170,7 @@ def page_html(
         raise OptionError(
             "there is nothing to show: the page got no frames. Pass a trace, or at least one Frame."
         )
-    encoded = [encode_frame(frame, number) for number, frame in enumerate(frames, 1)]
-    return join_page(encoded, title=title or default_title(frames[-1].trace), note=note)
+    return frames, note
 
 
 def _frames_of(
@@ -207,22 +220,53 @@ def _describe(frame: Frame) -> str:
     return words if len(words) <= LONGEST_LABEL else words[: LONGEST_LABEL - 1] + "…"
 
 
-def join_page(frames: Sequence[EncodedFrame], *, title: str, note: str = "") -> str:
-    """Join encoded frames and the viewer's script into the HTML of one page."""
-    script = read_script()
+def page_block(
+    frames: Sequence[EncodedFrame],
+    *,
+    title: str,
+    note: str = "",
+    ids: Sequence[int] | None = None,
+    held: Collection[int] = (),
+) -> bytes:
+    """Join encoded frames into the byte block that a viewer is mounted with.
+
+    Parameters
+    ----------
+    frames : sequence of EncodedFrame
+        In the order of the page.
+    title, note : str
+        The page's title, and one line of plain text under it.
+    ids : sequence of int, optional
+        A number of each frame, for a viewer that is sent this page again and again.
+    held : collection of int
+        Numbers of frames that the viewer holds already: they are named and not sent.
+    """
     names = [f"frame.{n}" for n in range(len(frames))]
+    entries: list[dict[str, Any]] = [
+        {"label": frame.label, "group": frame.group, "number": frame.number, "array": name}
+        for name, frame in zip(names, frames, strict=True)
+    ]
+    for entry, number in zip(entries, ids or (), strict=False):
+        entry["id"] = number
     meta = {
         "format": FORMAT,
         "kind": "page",
         "title": title,
         "note": note,
         "created_by": f"headscape {__version__}",
-        "frames": [
-            {"label": frame.label, "group": frame.group, "number": frame.number, "array": name}
-            for name, frame in zip(names, frames, strict=True)
-        ],
+        "frames": entries,
     }
-    arrays = {name: np.frombuffer(frame.data, np.uint8) for name, frame in zip(names, frames, strict=True)}
+    arrays = {
+        name: np.frombuffer(frame.data, np.uint8)
+        for name, frame, entry in zip(names, frames, entries, strict=True)
+        if entry.get("id") not in held
+    }
+    return pack(arrays, meta)
+
+
+def join_page(frames: Sequence[EncodedFrame], *, title: str, note: str = "") -> str:
+    """Join encoded frames and the viewer's script into the HTML of one page."""
+    script = read_script()
     policy = (
         f"default-src 'none'; script-src '{policy_hash(script)}'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
@@ -230,7 +274,7 @@ def join_page(frames: Sequence[EncodedFrame], *, title: str, note: str = "") -> 
     return _PAGE.format(
         policy=html.escape(policy, quote=False).replace('"', "&quot;"),
         title=html.escape(_clean(title)),
-        data=base64.b64encode(pack(arrays, meta)).decode("ascii"),
+        data=base64.b64encode(page_block(frames, title=title, note=note)).decode("ascii"),
         script=script,
     )
 

@@ -5,15 +5,20 @@ import { adoptStyle } from "../ui/style";
 import type { Hooks } from "../ui/viewer";
 import { FormatFault } from "../wire/fault";
 import { decodeBase64 } from "../wire/inflate";
+import { widget } from "./widget";
 
 declare global {
-  var headscape: { mount: typeof mount };
+  var headscape: { mount: typeof mount; widget: () => ReturnType<typeof widget> };
   var headscapeViews: Handle[];
 }
 
 /** Show a page block in an element. The handle's destroy() gives everything back. */
 function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}): Handle {
-  const handle = mountViewer(element, bytes, hooks);
+  return keep(mountViewer(element, bytes, hooks));
+}
+
+/** List a viewer where people and tests look for it. */
+function keep(handle: Handle): Handle {
   const views = (globalThis.headscapeViews ??= []);
   views.push(handle);
   return {
@@ -26,7 +31,7 @@ function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}): Hand
   };
 }
 
-globalThis.headscape = { mount };
+globalThis.headscape = { mount, widget: () => widget(keep) };
 globalThis.headscapeViews ??= [];
 
 /** Find the data that the page carries, and fill the page with its viewer. */
@@ -48,4 +53,5 @@ function start(): void {
   }
 }
 
-start();
+// A module, as notebooks load it, is no current script.
+if (document.currentScript) start();

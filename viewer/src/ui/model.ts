@@ -9,7 +9,7 @@ import { orderEdges, prefixBelow, type Order } from "../scene/prune";
 import { receivedAttention } from "../scene/story";
 import { isCount } from "../wire/block";
 import { gunzip } from "../wire/inflate";
-import type { Page } from "../wire/page";
+import type { FrameEntry, Page } from "../wire/page";
 import { readScene, type SceneData } from "../wire/scene";
 
 export type Selection =
@@ -47,11 +47,11 @@ export class Model {
   sliders: Record<PruneName, number> = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN }; // 0 to 1
   selection: Selection | null = null;
   hover: Selection | null = null;
-  private readonly cache = new Map<number, SceneData>();
+  private readonly cache = new Map<FrameEntry, SceneData>();
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
 
-  constructor(readonly page: Page) {}
+  constructor(public page: Page) {}
 
   listen(listener: (change: Change) => void): void {
     this.listeners.add(listener);
@@ -101,12 +101,28 @@ export class Model {
     return this.incomparable === null ? differenceScene(before, scene) : scene;
   }
 
+  /** Take over newer data; returns the frame that shows what was on show, or what came after it. */
+  replacePage(page: Page): number {
+    const before = this.page.frames;
+    const shown = before[this.wanted];
+    const isLast = this.wanted === before.length - 1;
+    this.page = page;
+    for (const old of this.cache.keys()) if (!page.frames.includes(old)) this.cache.delete(old);
+    const last = page.frames.length - 1;
+    const at = shown ? page.frames.indexOf(shown) : -1;
+    const next = at >= 0 && !(isLast && page.frames[last]!.group === "step") ? at : isLast ? last : Math.min(this.wanted, last);
+    if (this.against !== null && this.against > last) this.against = null;
+    this.frame = page.frames[next] === shown ? next : -1;
+    return next;
+  }
+
   /** Unpack a frame, or find it unpacked. */
   async sceneOf(number: number): Promise<SceneData> {
-    let scene = this.cache.get(number);
+    const entry = this.page.frames[number]!;
+    let scene = this.cache.get(entry);
     if (!scene) {
-      scene = readScene(await gunzip(this.page.frames[number]!.bytes, LONGEST_SCENE));
-      this.cache.set(number, scene);
+      scene = readScene(await gunzip(entry.bytes, LONGEST_SCENE));
+      this.cache.set(entry, scene);
       for (const old of this.cache.keys()) if (this.cache.size > KEPT_FRAMES) this.cache.delete(old);
     }
     return scene;

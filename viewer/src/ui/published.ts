@@ -25,7 +25,7 @@ export class Published {
   async open(): Promise<void> {
     if (this.usual !== null) return;
     this.usual = chosenState(this.model);
-    const state = this.hooks.ownsPage ? fromHash(location.hash) : null;
+    const state = this.hooks.ownsPage ? fromHash(location.hash) : this.hooks.state;
     if (state) await this.apply(state);
   }
 

@@ -36,6 +36,7 @@ export interface Hooks {
   onSelect?: (selection: Selection | null) => void;
   onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
+  state?: State; // what to open with
 }
 
 export class Viewer {
@@ -48,7 +49,7 @@ export class Viewer {
   private readonly tip = make("div", { class: "tip", attributes: { hidden: "" } });
   private readonly fault = make("div", { class: "fault", attributes: { hidden: "", role: "alert" } });
   private readonly header: Header;
-  private readonly frames: Frames;
+  private frames: Frames;
   private readonly matrix: Matrix;
   private readonly threshold: Threshold;
   private readonly options: Options;
@@ -128,6 +129,16 @@ export class Viewer {
       this.showFault(text);
       this.hooks.onReady?.();
     }
+  }
+
+  /** Show newer data; a viewer at the last frame moves on to the new last one. */
+  async load(page: Page): Promise<void> {
+    const frame = this.model.replacePage(page);
+    this.frames.stop();
+    const frames = new Frames(this.model, (number) => this.show(number));
+    this.frames.element.replaceWith(frames.element);
+    this.frames = frames;
+    await this.show(frame);
   }
 
   private showFault(text: string | null): void {

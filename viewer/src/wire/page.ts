@@ -9,6 +9,7 @@ export const FORMAT = 1;
 const MOST_FRAMES = 100_000;
 
 export interface FrameEntry {
+  readonly id: number; // one frame keeps its number from page to page; -1 = it has none
   readonly label: string;
   readonly group: "example" | "step";
   readonly number: number;
@@ -39,8 +40,8 @@ export function asText(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
 
-/** Read a page block. */
-export function readPage(bytes: Uint8Array): Page {
+/** Read a page block; frames that `before` holds need not be sent again. */
+export function readPage(bytes: Uint8Array, before: Page | null = null): Page {
   const block = readBlock(bytes);
   expectKind(block, "page");
   const { title, note, created_by: createdBy, frames } = block.meta;
@@ -51,12 +52,15 @@ export function readPage(bytes: Uint8Array): Page {
     title: asText(title) || "Attention",
     note: asText(note),
     createdBy: asText(createdBy),
-    frames: frames.map((value: unknown, n) => readFrame(value, n, block)),
+    frames: frames.map((value: unknown, n) => readFrame(value, n, block, before)),
   };
 }
 
-function readFrame(value: unknown, n: number, block: Block): FrameEntry {
+function readFrame(value: unknown, n: number, block: Block, before: Page | null): FrameEntry {
   const entry = asRecord(value);
+  const id = isCount(entry?.["id"]) ? entry["id"] : -1;
+  const held = id < 0 ? undefined : before?.frames.find((frame) => frame.id === id);
+  if (held) return held;
   const name = entry?.["array"];
   const array = typeof name === "string" ? block.arrays.get(name) : undefined;
   if (!entry || !array || !(array.data instanceof Uint8Array)) {
@@ -64,6 +68,7 @@ function readFrame(value: unknown, n: number, block: Block): FrameEntry {
   }
   const number = entry["number"];
   return {
+    id,
     label: asText(entry["label"]) || `frame ${n + 1}`,
     group: entry["group"] === "step" ? "step" : "example",
     number: isCount(number) ? number : n + 1,
