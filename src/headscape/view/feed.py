@@ -3,13 +3,15 @@
 import base64
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from headscape.view.page import EncodedFrame, page_block
+from headscape.view.frames import EncodedFrame
+from headscape.view.page import Numbers, page_block
 
 # Seconds after which a view that stays silent is sent the next page all the same: a kernel that is busy with
-# a cell hears no answers, and its pictures must still move. Doubled at each silence, so that nothing piles up.
+# a cell hears no answers, and its pictures must still move. Doubled at each silence, so that nothing piles
+# up.
 FIRST_PATIENCE_S = 1.0
 MOST_PATIENCE_S = 30.0
 
@@ -37,6 +39,7 @@ class Feed:
         self._lock = threading.RLock()
         self._frames: list[tuple[int, EncodedFrame]] = []
         self._title, self._note = "", ""
+        self._view: Mapping[str, Any] | None = None
         self._last_id = 0
         self._held: set[int] = set()
         self._flying: tuple[int, set[int]] | None = None
@@ -50,7 +53,14 @@ class Feed:
         """Return the frames of the newest page."""
         return [frame for _, frame in self._frames]
 
-    def put(self, frames: Sequence[EncodedFrame], *, title: str, note: str = "") -> None:
+    def put(
+        self,
+        frames: Sequence[EncodedFrame],
+        *,
+        title: str,
+        note: str = "",
+        view: Mapping[str, Any] | None = None,
+    ) -> None:
         """Make these frames the newest page; those that were on the last one keep their numbers."""
         with self._lock:
             known = {id(frame): number for number, frame in self._frames}
@@ -61,7 +71,7 @@ class Feed:
                     self._last_id = number = self._last_id + 1
                 fresh.append((number, frame))
             self._frames = fresh
-            self._title, self._note = title, note
+            self._title, self._note, self._view = title, note, view
             self.version += 1
             self._push()
 
@@ -127,6 +137,6 @@ class Feed:
             self.frames,
             title=self._title,
             note=self._note,
-            ids=[number for number, _ in self._frames],
-            held=set(held),
+            view=self._view,
+            numbers=Numbers([number for number, _ in self._frames], set(held)),
         )

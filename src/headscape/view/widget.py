@@ -2,16 +2,17 @@
 
 import base64
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 from headscape.errors import HeadscapeError, MissingExtraError, OptionError
 from headscape.trace.trace import Trace
 from headscape.view.bundle import read_module
 from headscape.view.fallback import HEIGHT_PX, WIDTH_PX, draw_picture
 from headscape.view.feed import Feed
-from headscape.view.page import EncodedFrame, Frame, choose_frames, default_title, encode_frame
-from headscape.view.place import in_marimo
+from headscape.view.frames import EncodedFrame, Frame, encode_frame
+from headscape.view.page import Shown, Source, choose_frames
+from headscape.view.notebook import in_marimo
 
 try:
     import anywidget
@@ -53,14 +54,11 @@ class Widget(anywidget.AnyWidget):
 
     Parameters
     ----------
-    source : Trace, or frames
+    source : Trace, several of them, or frames
         What to show.
-    examples : sequence of int, optional
-        Which examples of a trace. Default: the first few; the viewer says when there are more.
-    labels : sequence of str, optional
-        What the viewer calls them, one each.
-    title, note : str
-        A title, and one line of plain text under it.
+    **shown
+        ``examples``, ``labels``, ``against``, ``title``, ``note`` and ``view``, as in
+        :func:`headscape.view.page.write_page`.
 
     Attributes
     ----------
@@ -97,33 +95,24 @@ class Widget(anywidget.AnyWidget):
     _seen = traitlets.Any().tag(sync=True, to_json=_view)
     _asks = traitlets.Any().tag(sync=True, to_json=_ask_count)
 
-    def __init__(
-        self,
-        source: Trace | Iterable[Frame],
-        *,
-        examples: Sequence[int] | None = None,
-        labels: Sequence[str] | None = None,
-        title: str | None = None,
-        note: str = "",
-    ) -> None:
-        frames, self._note = choose_frames(source, examples=examples, labels=labels, note=note)
-        self._pictured: tuple[Trace, int] = (frames[0].trace, frames[0].example)
-        self._picture: tuple[tuple[Trace, int], dict[str, str]] | None = None
-        self._title = title
-        self._added = len(frames)
+    def __init__(self, source: Source, **shown: Unpack[Shown]) -> None:
         self._is_told = False  # the change under way comes from a view
         self._asked: dict[str, Any] = {}  # of the view, and not yet seen there
         self._ask_count = 0
+        self._picture: tuple[tuple[Trace, int], dict[str, str]] | None = None
         self._feed = Feed(self._send_page)
-        encoded = [encode_frame(frame, number) for number, frame in enumerate(frames, 1)]
-        self._feed.put(encoded, title=self._name, note=self._note)
+        self._show(source, shown)
         self._feed.hold_all()
         super().__init__(_esm=read_module())
         self.on_msg(self._on_message)
 
-    @property
-    def _name(self) -> str:
-        return self._title or default_title(self._pictured[0])
+    def _show(self, source: Source, shown: Shown) -> None:
+        chosen = choose_frames(source, **shown)
+        encoded = [encode_frame(frame, number) for number, frame in enumerate(chosen.frames, 1)]
+        self._name, self._note = chosen.title, chosen.note
+        self._pictured = (chosen.frames[0].trace, chosen.frames[0].example)
+        self._added = len(encoded)
+        self._feed.put(encoded, title=self._name, note=self._note, view=chosen.view)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -155,13 +144,7 @@ class Widget(anywidget.AnyWidget):
 
         return stop
 
-    def update(
-        self,
-        source: Trace | Iterable[Frame],
-        *,
-        examples: Sequence[int] | None = None,
-        labels: Sequence[str] | None = None,
-    ) -> None:
+    def update(self, source: Source, **shown: Unpack[Shown]) -> None:
         """Show other data in place of what is shown; views keep what they look at.
 
         May be called as often as there is news: one page at a time travels to the view, and of those that
@@ -169,14 +152,11 @@ class Widget(anywidget.AnyWidget):
 
         Parameters
         ----------
-        source, examples, labels
+        source, **shown
             As in :class:`Widget`.
         """
-        frames, self._note = choose_frames(source, examples=examples, labels=labels)
-        self._pictured = (frames[0].trace, frames[0].example)
-        self._added = len(frames)
-        encoded = [encode_frame(frame, number) for number, frame in enumerate(frames, 1)]
-        self._feed.put(encoded, title=self._name, note=self._note)
+        shown.setdefault("title", self._name)
+        self._show(source, shown)
 
     def add(self, trace: Trace, *, example: int = 0, label: str | None = None) -> None:
         """Add one example of a trace as the newest step; a view that shows the last step moves on with it.
@@ -192,10 +172,6 @@ class Widget(anywidget.AnyWidget):
         """
         number = self._added + 1 if trace.step is None else trace.step
         frame = encode_frame(Frame(trace, example, label, "step", number), number)
-        self._pictured = (trace, example)
-        self._add_frame(frame)
-
-    def _add_frame(self, frame: EncodedFrame) -> None:
         self._added += 1
         frames = [*self._feed.frames, frame]
         while len(frames) > 1 and (
@@ -204,7 +180,23 @@ class Widget(anywidget.AnyWidget):
             del frames[0]
         dropped = self._added - len(frames)
         left_out = f"the newest {len(frames)} of {self._added} frames" if dropped else ""
-        self._feed.put(frames, title=self._name, note=" · ".join(filter(None, [self._note, left_out])))
+        note = " · ".join(filter(None, [self._note, left_out]))
+        self.put(frames, pictured=(trace, example), note=note)
+
+    def put(self, frames: Sequence[EncodedFrame], *, pictured: tuple[Trace, int], note: str = "") -> None:
+        """Show these frames: what the methods above come down to.
+
+        Parameters
+        ----------
+        frames : sequence of EncodedFrame
+            All of them; those that were shown before are not sent again.
+        pictured : (Trace, int)
+            Trace and example that the still picture shows.
+        note : str
+            One line of plain text under the title.
+        """
+        self._pictured = pictured
+        self._feed.put(frames, title=self._name, note=note)
 
     def _send_page(self, message: dict[str, Any], buffers: list[bytes]) -> None:
         if self.comm is not None:  # closed, or never shown
@@ -247,9 +239,16 @@ class Widget(anywidget.AnyWidget):
         found = super()._repr_mimebundle_(**options)
         if found is None or in_marimo():  # it saves no outputs for others
             return found
-        data, metadata = found
         still, size = self.still()
-        return {**data, **still}, {**metadata, **size}
+        return {**found[0], **still}, {**found[1], **size}
+
+    def live(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what names the widget alone, without a picture: mime types and their data."""
+        data, metadata = super()._repr_mimebundle_()
+        return {**data, "text/plain": self._text()}, metadata
+
+    def _text(self) -> str:
+        return f"<headscape widget: {self._name}, frames: {len(self._feed.frames)}>"
 
     def still(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Return what is shown where no widget runs: mime types and their data, and its size."""
@@ -261,7 +260,7 @@ class Widget(anywidget.AnyWidget):
 
     def _draw_still(self) -> dict[str, str]:
         trace, example = self._pictured
-        text = f"<headscape widget: {self._name}, frames: {len(self._feed.frames)}>"
+        text = self._text()
         try:
             png = draw_picture(trace, example)
         except HeadscapeError as error:
@@ -271,6 +270,6 @@ class Widget(anywidget.AnyWidget):
         return {"image/png": base64.b64encode(png).decode("ascii"), "text/plain": text}
 
 
-def make_widget(trace: Trace, **options: Any) -> Widget:
+def make_widget(source: Source, **options: Any) -> Widget:
     """Return the widget of a trace; options as in :class:`Widget`."""
-    return Widget(trace, **options)
+    return Widget(source, **options)

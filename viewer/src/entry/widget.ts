@@ -19,6 +19,8 @@ interface Host {
 
 // A 16:10 view in a cell of common width, CSS pixels.
 const HEIGHT_PX = 640;
+// The size that Python gives its still pictures.
+const STILL = 'img[width="800"][height="450"]';
 
 type Keep = (handle: Handle) => Handle;
 
@@ -111,6 +113,13 @@ class Data {
   }
 }
 
+/** In Jupyter, hide the still picture that stands beneath a running widget, or show it again. */
+function hideStill(element: HTMLElement, isHidden: boolean): void {
+  const next = element.closest(".jp-OutputArea-child")?.nextElementSibling;
+  if (!(next instanceof HTMLElement) || !next.querySelector(STILL)) return;
+  next.style.setProperty("display", isHidden ? "none" : "");
+}
+
 /** Show one view of a widget; returns what takes it down. */
 function render(data: Data, element: HTMLElement, keep: Keep): () => void {
   const { host } = data;
@@ -126,7 +135,11 @@ function render(data: Data, element: HTMLElement, keep: Keep): () => void {
       onSelect: (selected) => isOpen && data.select(JSON.parse(JSON.stringify(selected))),
       onState: () => host.send({ kind: "seen", state: (data.seen = opened.state()) }),
     })));
-    void opened.shown.then(() => (isOpen = true));
+    void opened.shown.then(() => {
+      isOpen = true;
+      hideStill(element, true);
+      setTimeout(() => handle && hideStill(element, true), 1000); // the picture may come later than the widget
+    });
   };
   const onMessage = async (content: unknown, buffers: unknown): Promise<void> => {
     const state = data.asked(content);
@@ -148,6 +161,8 @@ function render(data: Data, element: HTMLElement, keep: Keep): () => void {
     stop();
     host.off("msg:custom", listener);
     handle?.destroy();
+    handle = null;
+    hideStill(element, false);
     frame.remove();
   };
 }
