@@ -11,8 +11,8 @@ from headscape.view.bundle import read_module
 from headscape.view.fallback import HEIGHT_PX, WIDTH_PX, draw_picture
 from headscape.view.feed import Feed
 from headscape.view.frames import EncodedFrame, Frame, encode_frame
-from headscape.view.page import Shown, Source, choose_frames
 from headscape.view.notebook import in_marimo
+from headscape.view.page import Shown, Source, choose_frames
 
 try:
     import anywidget
@@ -244,7 +244,7 @@ class Widget(anywidget.AnyWidget):
 
     def live(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what names the widget alone, without a picture: mime types and their data."""
-        data, metadata = super()._repr_mimebundle_()
+        data, metadata = super()._repr_mimebundle_() or ({}, {})
         return {**data, "text/plain": self._text()}, metadata
 
     def _text(self) -> str:
