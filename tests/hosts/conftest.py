@@ -44,10 +44,12 @@ class Host:
 
     def wait_for_state(self, is_right, what: str, n: int = 0) -> dict:
         """Wait until the n-th viewer's state is right; return the state."""
-        return self.wait_for(
-            lambda: next((s for s in self.states()[n : n + 1] if s.get("frame", -1) >= 0 and is_right(s)), None),
-            what,
-        )
+
+        def look():
+            found = self.states()[n : n + 1]
+            return found[0] if found and found[0].get("frame", -1) >= 0 and is_right(found[0]) else None
+
+        return self.wait_for(look, what)
 
     def click_token(self, side: int, plane: int, token: int, n: int = 0) -> None:
         """Click a token's node in the n-th viewer."""

@@ -33,7 +33,7 @@ export function mount(element: HTMLElement, data: Uint8Array | Page, hooks: Hook
   try {
     const page = data instanceof Uint8Array ? readPage(data) : data;
     // A run that is being trained opens where it is now; examples open on the first.
-    if (page.frames.every((frame) => frame.group === "step")) first = page.frames.length - 1;
+    if (page.frames.every((frame) => frame.group === "step" || frame.group === "generation")) first = page.frames.length - 1;
     viewer = new Viewer(page, { ...hooks, onReady: ready });
   } catch (fault) {
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
