@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 # A kernel and a page of JupyterLab start in some ten seconds on a busy machine of two cores.
 PATIENCE_S = 45
@@ -58,6 +61,11 @@ class Host:
             [n, {"side": side, "plane": plane, "token": token}],
         )
         self.page.mouse.click(at["x"], at["y"])
+
+    def pixels(self, locator) -> np.ndarray:
+        """Return what an element shows, (height, width, 3) uint8."""
+        shot = locator.screenshot(animations="disabled")
+        return np.asarray(Image.open(BytesIO(shot)).convert("RGB"))
 
     def told(self, name: str):
         """Return what a cell wrote to a JSON file, or None."""
@@ -130,28 +138,36 @@ def jupyter(tmp_path_factory):
 
 
 @pytest.fixture
-def open_host(chromium):
-    """Return a function that opens an address of a server in a page of its own."""
+def open_address(chromium):
+    """Return a function that opens an address in a page of its own."""
     contexts = []
 
-    def opened(host: Host, path: str, *, width=1400, height=1000) -> Host:
+    def opened(url: str, *, width=1400, height=1000, folder=None) -> Host:
         context = chromium.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_S * 1000)
-        found = Host(host.url, host.folder, page)
+        found = Host(url, folder, page)
         page.on("request", lambda request: found.requests.append(request.url))
         page.on("pageerror", lambda error: found.complaints.append(str(error)))
         page.on(
             "console",
-            lambda message: found.complaints.append(message.text) if message.type == "error" else None,
+            lambda message: (
+                found.complaints.append(message.text) if message.type in ("error", "warning") else None
+            ),
         )
-        page.goto(f"{host.url}{path}", wait_until="commit")
+        page.goto(url, wait_until="commit")
         return found
 
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_host(open_address):
+    """Return a function that opens a page of a server."""
+    return lambda host, path, **more: open_address(f"{host.url}{path}", folder=host.folder, **more)
 
 
 @pytest.fixture

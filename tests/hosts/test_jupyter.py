@@ -1,7 +1,6 @@
 """The widget in real JupyterLab and Notebook 7."""
 
 import pytest
-from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -27,9 +26,7 @@ def test_what_is_selected_in_lab_is_known_in_python_and_python_moves_the_view(
     write_notebook("two_way.ipynb", [WIDGET])
     host = open_host(jupyter, "/lab/tree/two_way.ipynb?token=t&reset")
     run_cell(host, 0)
-    host.page.wait_for_timeout(15000); host.page.screenshot(path="/tmp/lab0.png")
     host.wait_for_state(lambda state: True, "a picture")
-    host.page.screenshot(path="/tmp/lab.png")
     host.click_token(0, 1, 3)
     seen = host.wait_for(lambda: host.told("selected.json"), "Python hears of the selection")
     assert seen["kind"] == "token"

@@ -31,7 +31,7 @@ export class Stage {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
   private readonly overlay: HTMLCanvasElement;
-  private readonly surface: Surface;
+  readonly surface: Surface;
   private camera: Camera | null = null;
   private places!: Places;
   private curves: Float32Array = new Float32Array(0);
@@ -70,17 +70,8 @@ export class Stage {
     this.element = make("div", { class: "stage" }, this.surface.still, this.canvas, this.overlay);
   }
 
-  /** Open the graphics context, now or when the viewer may be seen. */
-  start(isAlwaysOn: boolean): void {
-    this.surface.start(isAlwaysOn);
-  }
-
   private get renderer(): Renderer | null {
     return this.surface.renderer;
-  }
-
-  get isFaulty(): boolean {
-    return this.surface.isFaulty;
   }
 
   setTheme(theme: Theme): void {

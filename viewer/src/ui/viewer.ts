@@ -103,7 +103,7 @@ export class Viewer {
     model.listen((change) => this.onChange(change));
     this.stage.onFirstDraw = () => hooks.onReady?.();
     applyTheme(this.element, this.theme);
-    this.stage.start(hooks.ownsPage === true);
+    this.stage.surface.start(hooks.ownsPage === true);
     this.observe();
   }
 
@@ -123,7 +123,7 @@ export class Viewer {
     try {
       await this.model.showFrame(frame);
       await this.published.open();
-      if (!this.stage.isFaulty) this.showFault(null);
+      if (!this.stage.surface.isFaulty) this.showFault(null);
     } catch (fault) {
       const text = fault instanceof FormatFault ? fault.message : `This picture could not be shown: ${String(fault)}`;
       this.showFault(text);
@@ -144,7 +144,7 @@ export class Viewer {
   private showFault(text: string | null): void {
     this.fault.hidden = text === null;
     this.fault.replaceChildren(...(text === null ? [] : [make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }))]));
-    if (text !== null && this.stage.isFaulty) this.hooks.onReady?.();
+    if (text !== null && this.stage.surface.isFaulty) this.hooks.onReady?.();
   }
 
   /** Put the chosen view into the centre. */
