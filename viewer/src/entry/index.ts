@@ -5,20 +5,16 @@ import { adoptStyle } from "../ui/style";
 import type { Hooks } from "../ui/viewer";
 import { FormatFault } from "../wire/fault";
 import { decodeBase64 } from "../wire/inflate";
-import { widget } from "./widget";
+import type { Page } from "../wire/page";
 
 declare global {
-  var headscape: { mount: typeof mount; widget: () => ReturnType<typeof widget> };
+  var headscape: { mount: typeof mount; widget?: () => object };
   var headscapeViews: Handle[];
 }
 
-/** Show a page block in an element. The handle's destroy() gives everything back. */
-function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}): Handle {
-  return keep(mountViewer(element, bytes, hooks));
-}
-
-/** List a viewer where people and tests look for it. */
-function keep(handle: Handle): Handle {
+/** Show a page in an element. The handle's destroy() gives everything back. */
+function mount(element: HTMLElement, data: Uint8Array | Page, hooks: Hooks = {}): Handle {
+  const handle = mountViewer(element, data, hooks);
   const views = (globalThis.headscapeViews ??= []);
   views.push(handle);
   return {
@@ -31,7 +27,7 @@ function keep(handle: Handle): Handle {
   };
 }
 
-globalThis.headscape = { mount, widget: () => widget(keep) };
+globalThis.headscape = { mount };
 globalThis.headscapeViews ??= [];
 
 /** Find the data that the page carries, and fill the page with its viewer. */

@@ -1,7 +1,6 @@
-/** A notebook's widget: the same viewer, its data from a kernel, and what is seen there told to Python. */
+/** A notebook's widget, run after the viewer's own script: data from a kernel, and what is seen told to Python. */
 
-import { make } from "../ui/element";
-import { mount, type Handle } from "../ui/mount";
+import type { Handle } from "../ui/mount";
 import type { State } from "../ui/state";
 import { asRecord, isCount } from "../wire/block";
 import { decodeBase64 } from "../wire/inflate";
@@ -21,8 +20,6 @@ interface Host {
 const HEIGHT_PX = 640;
 // The size that Python gives its still pictures.
 const STILL = 'img[width="800"][height="450"]';
-
-type Keep = (handle: Handle) => Handle;
 
 function bytesOf(value: unknown): Uint8Array | null {
   if (value instanceof Uint8Array) return value.length ? value : null;
@@ -120,21 +117,24 @@ function hideStill(element: HTMLElement, isHidden: boolean): void {
   next.style.setProperty("display", isHidden ? "none" : "");
 }
 
+const { mount } = globalThis.headscape;
+
 /** Show one view of a widget; returns what takes it down. */
-function render(data: Data, element: HTMLElement, keep: Keep): () => void {
+function render(data: Data, element: HTMLElement): () => void {
   const { host } = data;
-  const frame = make("div", { style: { display: "block", width: "100%", height: `${HEIGHT_PX}px` } });
+  const frame = document.createElement("div");
+  frame.style.setProperty("height", `${HEIGHT_PX}px`);
   element.append(frame);
   let handle: Handle | null = null;
   let isOpen = false;
   const open = () => {
     if (!data.page) return;
     const selection = host.get("selection");
-    const opened = (handle = keep(mount(frame, data.page, {
+    const opened = (handle = mount(frame, data.page, {
       state: selection ? { ...data.seen, selection } : data.seen,
       onSelect: (selected) => isOpen && data.select(JSON.parse(JSON.stringify(selected))),
       onState: () => host.send({ kind: "seen", state: (data.seen = opened.state()) }),
-    })));
+    }));
     void opened.shown.then(() => {
       isOpen = true;
       hideStill(element, true);
@@ -167,10 +167,10 @@ function render(data: Data, element: HTMLElement, keep: Keep): () => void {
   };
 }
 
-/** Make the two functions that a host calls; each widget has its own. */
-export function widget(keep: Keep) {
+/** What a host calls; each widget has its own, since its views share their data. */
+globalThis.headscape.widget = () => {
   let data: Data | null = null;
   return {
-    render: ({ model, el }: { model: Host; el: HTMLElement }) => render((data ??= new Data(model)), el, keep),
+    render: ({ model, el }: { model: Host; el: HTMLElement }) => render((data ??= new Data(model)), el),
   };
-}
+};

@@ -18,6 +18,14 @@ export type Selection =
   | { kind: "edge"; edge: Edge }
   | { kind: "answer"; answer: number };
 
+/** Brings the data of frames that the page only names. */
+export interface Loader {
+  head(frame: number): Promise<SceneData>; // calls that keep nothing yet
+  fill(frame: number): Promise<void>; // the calls, into the scene on show
+  said(): string | null; // what is on its way, in words
+  stop(): void;
+}
+
 /** What changed: each also means all that stand after it. */
 export type Change = "scene" | "graph" | "threshold" | "selection";
 
@@ -52,6 +60,8 @@ export class Model {
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
 
+  loader: Loader | null = null; // of frames that the page does not hold
+
   constructor(public page: Page) {}
 
   listen(listener: (change: Change) => void): void {
@@ -77,6 +87,15 @@ export class Model {
     if (!before || !isAlike(before, scene)) this.setDefaults();
     this.hover = null;
     this.keepSelection(before);
+    this.rebuild();
+    this.tell("scene");
+    void this.loader?.fill(number);
+  }
+
+  /** Take over the scene on show with more of its calls. */
+  replaceScene(scene: SceneData): void {
+    this.scene = scene;
+    this.hover = null;
     this.rebuild();
     this.tell("scene");
   }
@@ -140,6 +159,7 @@ export class Model {
     const { bytes, group } = this.page.frames[number]!;
     let scene = this.cache.get(bytes);
     if (!scene) {
+      if (this.loader) return await this.loader.head(number);
       scene = readScene(await gunzip(bytes, LONGEST_SCENE));
       this.cache.set(bytes, scene);
       const most = group === "generation" ? KEPT_PASSES : KEPT_FRAMES;

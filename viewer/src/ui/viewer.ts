@@ -14,7 +14,7 @@ import { listenToGestures } from "./gestures";
 import { Header } from "./header";
 import { pressKey } from "./keys";
 import { Matrix } from "./matrix";
-import { Model, type Change, type Selection } from "./model";
+import { Model, type Change, type Loader, type Selection } from "./model";
 import { Options } from "./options";
 import { Published } from "./published";
 import { Stage } from "./stage";
@@ -37,6 +37,7 @@ export interface Hooks {
   onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
   state?: State; // what to open with
+  loader?: (model: Model) => Loader; // of data that the page does not hold
 }
 
 export class Viewer {
@@ -71,6 +72,7 @@ export class Viewer {
     this.theme = THEMES[dark.matches ? "dark" : "light"];
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
+    model.loader = hooks.loader?.(model) ?? null;
     this.stage = new Stage(model, this.theme, (text) => this.showFault(text));
     this.stage.element.append(this.tip, this.fault);
     this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
@@ -379,6 +381,7 @@ export class Viewer {
     cancelAnimationFrame(this.pointRequest);
     this.published.destroy();
     for (const centre of this.centres.values()) centre.destroy();
+    this.model.loader?.stop();
     this.stage.destroy();
     this.element.remove();
   }
