@@ -4,73 +4,17 @@ import gzip
 import re
 import socket
 import subprocess
-import sys
 import time
-from dataclasses import dataclass
 
 import psutil
 import pytest
+from tests.hosts.serving import COMMAND, PATIENCE_S, serve
 
 from headscape.errors import FileError, OptionError
 from headscape.trace.block import unpack
 from headscape.trace.synthetic import example_trace
 from headscape.view.serve import choose_hosts, listen
 from headscape.view.server import find_files
-
-PATIENCE_S = 60
-COMMAND = [sys.executable, "-c", "from headscape.cli.main import main; main()"]
-
-
-@dataclass
-class Server:
-    """A server that runs, and what it printed."""
-
-    port: int
-    token: str
-    process: subprocess.Popen
-    printed: str
-
-    def stop(self) -> None:
-        """End the server."""
-        self.process.terminate()
-        self.process.wait(PATIENCE_S)
-        self.process.stdout.close()
-
-    def send(self, request: bytes, read: int = 10_000_000) -> bytes:
-        """Send bytes as they are; return what comes back before the server hangs up."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as line:
-            line.sendall(request)
-            answer = b""
-            while len(answer) < read and (part := line.recv(65536)):
-                answer += part
-        return answer
-
-    def ask(self, path: str, *headers: str, method: str = "GET", host: str | None = None, token="right"):
-        """Ask as a browser would; return status, headers as one text, and body."""
-        lines = [
-            f"{method} {path} HTTP/1.1",
-            f"Host: {host or f'127.0.0.1:{self.port}'}",
-            "Connection: close",
-        ]
-        if token is not None:
-            lines.append(f"X-Headscape-Token: {self.token if token == 'right' else token}")
-        answer = self.send("\r\n".join([*lines, *headers, "", ""]).encode("latin-1"))
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split(b" ")[1]), head.decode("latin-1").lower(), body
-
-
-def start(path, *options: str) -> Server:
-    command = [*COMMAND, "serve", str(path), "--no-open", *options]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
-    )
-    printed = ""
-    for line in process.stdout:
-        printed += line
-        found = re.search(r"http://[^:]+:(\d+)/\?token=(\S+)", line)
-        if found:
-            return Server(int(found[1]), found[2], process, printed)
-    raise AssertionError(f"the server did not start: {printed}")
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +28,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(folder):
-    found = start(folder, "--port", "0")
+    found = serve(folder, "--port", "0")
     yield found
     found.stop()
 
@@ -261,7 +205,7 @@ def test_row_48_on_the_command_line_too_and_the_token_stays(folder):
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 1
     assert "--expose" in done.stderr
-    exposed = start(folder, "--host", "0.0.0.0", "--expose", "--allowed-host", "lab.example", "--port", "0")
+    exposed = serve(folder, "--host", "0.0.0.0", "--expose", "--allowed-host", "lab.example", "--port", "0")
     try:
         assert "Warning" in exposed.printed
         assert exposed.ask("/", host=f"lab.example:{exposed.port}", token=None)[0] == 401
@@ -272,7 +216,7 @@ def test_row_48_on_the_command_line_too_and_the_token_stays(folder):
 
 
 def test_row_49_a_port_in_use_is_passed_over_and_two_servers_keep_apart(server, folder):
-    second = start(folder / "a.headscape", "--port", str(server.port))
+    second = serve(folder / "a.headscape", "--port", str(server.port))
     try:
         assert server.port < second.port <= server.port + 20
         assert second.ask("/", token=server.token)[0] == 401
@@ -318,7 +262,7 @@ def test_a_folder_gives_its_traces_and_no_links(tmp_path):
 def test_a_file_that_is_no_trace_is_said_and_the_others_go_on(tmp_path):
     example_trace().save(tmp_path / "a.headscape")
     (tmp_path / "b.headscape").write_bytes(b"\x80\x04pickle")
-    found = start(tmp_path, "--port", "0")
+    found = serve(tmp_path, "--port", "0")
     try:
         status, _, body = found.ask("/data/1")
         assert status == 500

@@ -36,8 +36,12 @@ export class LayerLoader implements Loader {
     const left = nearestFirst(model.scene.calls.length, model.choice.layer);
     const arrived = new Map<number, SceneData>();
     [this.done, this.total, this.fault] = [0, left.length, null];
-    let last = 0;
+    let timer = 0;
+    let last = -REFRESH_MS;
     const show = () => {
+      clearTimeout(timer);
+      timer = 0;
+      if (run !== this.run) return;
       model.replaceScene(fillCalls(model.scene, arrived));
       arrived.clear();
       last = performance.now();
@@ -48,7 +52,8 @@ export class LayerLoader implements Loader {
         if (run !== this.run) return;
         arrived.set(n, part);
         this.done++;
-        if (performance.now() - last > REFRESH_MS || this.done === this.total) show();
+        if (this.done === this.total) show();
+        else timer ||= window.setTimeout(show, Math.max(0, last + REFRESH_MS - performance.now()));
       }
     };
     try {
