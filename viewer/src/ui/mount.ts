@@ -2,6 +2,7 @@
 
 import { FormatFault } from "../wire/fault";
 import { readPage, type Page } from "../wire/page";
+import type { Drawn } from "./drawn";
 import { make } from "./element";
 import type { State } from "./state";
 import { adoptStyle } from "./style";
@@ -15,6 +16,7 @@ export interface Handle {
   load(page: Page): Promise<void>; // show newer data; what the person looks at stays
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
+  drawn(only?: number | null): Drawn | null;
   destroy(): void;
 }
 
@@ -40,7 +42,8 @@ export function mount(element: HTMLElement, data: Uint8Array | Page, hooks: Hook
     showFault(root, text);
     ready();
     return {
-      shown: Promise.resolve(), state: () => ({ fault: text }), apply: () => Promise.resolve([text]), load: () => Promise.resolve(), screenOf: () => null, screenOfEdge: () => null, destroy: () => root.replaceChildren(),
+      shown: Promise.resolve(), state: () => ({ fault: text }), apply: () => Promise.resolve([text]), load: () => Promise.resolve(),
+      screenOf: () => null, screenOfEdge: () => null, drawn: () => null, destroy: () => root.replaceChildren(),
     };
   }
   root.append(viewer.element);
@@ -52,6 +55,7 @@ export function mount(element: HTMLElement, data: Uint8Array | Page, hooks: Hook
     load: (page) => shown.then(() => viewer.load(page)),
     screenOf: (node) => viewer.screenOf(node),
     screenOfEdge: (k) => viewer.screenOfEdge(k),
+    drawn: (only = null) => viewer.drawn(only),
     destroy: () => {
       viewer.destroy();
       root.replaceChildren();
