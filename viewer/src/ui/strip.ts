@@ -10,7 +10,7 @@ const MOST_WORDS = 800;
 const FULL_SHADE = 4;
 
 export class Strip {
-  readonly element = make("footer", { class: "strip", attributes: { "aria-label": "tokens", role: "region" } });
+  readonly element = make("section", { class: "strip", attributes: { "aria-label": "tokens" } });
   private words: (HTMLButtonElement | null)[][] = []; // null: padding
 
   constructor(private readonly model: Model) {}

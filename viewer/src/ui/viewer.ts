@@ -92,10 +92,10 @@ export class Viewer {
     this.status = new Status(model);
     const rail = make("aside", { class: "rail", attributes: { "aria-label": "heads, threshold and drawing" } },
       make("h2", { text: "Layers × heads" }), this.matrix.element, this.threshold.element, this.options.element);
-    this.middle = make("main", { class: "centre" }, this.stage.element, this.status.element);
+    this.middle = make("main", { class: "centre" }, this.stage.element, this.status.element, make("p", { class: "unseen", text: KEYS_SAID, attributes: { id: "keys" } }));
     this.grid.append(
       this.header.element, this.frames.element, this.middle, rail, this.panel, this.strip.element);
-    this.element.append(this.grid, this.spoken, make("p", { class: "unseen", text: KEYS_SAID, attributes: { id: "keys" } }), this.help.element);
+    this.element.append(this.grid, this.spoken, this.help.element);
     this.stopGestures = listenToGestures(this.stage.canvas, this.gestures());
     this.element.addEventListener("keydown", (event) => this.onKey(event), { signal: this.stop.signal });
     if (hooks.ownsPage) {
