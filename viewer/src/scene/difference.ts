@@ -2,8 +2,7 @@
 
 import type { OutputsData } from "../wire/outputs";
 import type { CallData, SceneData } from "../wire/scene";
-import type { Edge } from "./edges";
-import { queryShift, rowWidth, weightAt } from "./rows";
+import { rowWidth, weightAt } from "./rows";
 
 /** Say why two scenes cannot be compared token by token; null if they can. */
 export function whyIncomparable(a: SceneData, b: SceneData): string | null {
@@ -78,16 +77,4 @@ function differenceOutputs(before: OutputsData | null, after: OutputsData | null
   const tokens = after.contribution.length / after.names.length;
   const contribution = after.contribution.map((value, at) => value - before.contribution![from[Math.floor(at / tokens)]! * tokens + (at % tokens)]!);
   return { ...after, contribution };
-}
-
-/** Whether the weight of an edge rose (1) or fell (-1); 0 where no two passes are compared. */
-export function edgeSign(scene: SceneData, edge: Pick<Edge, "call" | "head" | "query" | "key">): number {
-  const call = scene.calls[edge.call];
-  if (!call?.sign || !scene.before) return 0;
-  const query = edge.query - queryShift(call, scene.sides[call.querySide]!.tokens.length);
-  const width = rowWidth(call);
-  const at = (Math.max(edge.head, 0) * call.queries + query) * width;
-  if (!call.key) return call.sign[at + edge.key] ?? 0;
-  for (let n = at; n < at + width; n++) if (call.key[n] === edge.key) return call.sign[n]!;
-  return 0;
 }

@@ -163,8 +163,9 @@ function sumShares(part: Part, shares: Float32Array): { [name in keyof Below]: F
     if (bin[entry] === 0 || rows.flat[Math.floor(entry / size)]) continue;
     const place = 1 + Math.floor(shares[entry]! * SHARE_BINS);
     const measure = leastOf(bin[entry]!);
+    const edgeMass = kind === ATTENTION ? Math.max(measure, rows.weight[entry]!) : rows.weight[entry]!; // a row of one key is judged by less
     count[place]!++;
-    mass[place]! += kind === VALUE ? rows.weight[entry]! : measure;
+    mass[place]! += edgeMass;
     if (kind === VALUE && rows.norm) carried[place]! += measure;
     if (kind === CROSS) carried[place]! += edgeOfEntry(part, entry).contribution || 0;
   }

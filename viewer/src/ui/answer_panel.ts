@@ -1,7 +1,6 @@
 /** The panel while nothing is selected: the model's answer, and what to know about the data. */
 
 import { codeError, orNaN, percent, quantity, signed } from "../maths/digits";
-import { edgeSign } from "../scene/difference";
 import { VALUE, type Edge } from "../scene/edges";
 import type { OutputsData } from "../wire/outputs";
 import type { PruneName } from "../scene/choice";
@@ -55,7 +54,7 @@ function strongest(model: Model): HTMLElement[] {
     const head = edge.head < 0 ? "mean" : `head ${edge.head}`;
     list.append(make("li", {}, button({ title: describe(model, { kind: "edge", edge }), on: { click: () => model.select({ kind: "edge", edge }) } },
       tokenText(labelOf(query, 12)), make("span", { class: "soft", text: edge.kind === VALUE ? " ⇠ " : " → " }), tokenText(labelOf(key, 12)),
-      make("span", { class: "soft number", text: `  ${call.sign ? signed(edgeSign(model.scene, edge) * edge.weight) : quantity(edge.weight, codeError(edge.weight, call.code))} · L${call.layer} ${head}` }))));
+      make("span", { class: "soft number", text: `  ${edge.sign ? signed(edge.sign * edge.weight) : quantity(edge.weight, codeError(edge.weight, call.code))} · L${call.layer} ${head}` }))));
   }
   return [make("h2", { text: model.scene.before ? "Biggest movers" : "First of the edges shown" }), list,
     make("p", { class: "note", text: `${ORDERS[model.choice.prune]}; without tokens that see one key only, to which their weight is 1.` })];

@@ -3,8 +3,7 @@
 import type { Atlas } from "../gl/nodes/index";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { hueOfHead } from "../scene/choice";
-import { edgeSign } from "../scene/difference";
-import { ANSWER, ATTENTION, RESIDUAL, type Edges } from "../scene/edges";
+import { ANSWER, ATTENTION, FORWARD, RESIDUAL, type Edges } from "../scene/edges";
 import type { Places } from "../scene/layout";
 import { nameNode } from "../scene/nodes";
 import type { Marks } from "./marks";
@@ -28,6 +27,7 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
       // Many parallel lines would make a grey sheet.
       value = 0.55 * Math.min(1, MANY_TOKENS / scene.sides[scene.calls[edges.call[n]!]!.querySide]!.tokens.length);
     }
+    else if (kind === FORWARD) row = ROWS.plus;
     else if (kind === ANSWER) {
       row = edges.weight[n]! >= 0 ? ROWS.plus : ROWS.minus;
       value = Math.abs(edges.weight[n]!) / largest;
@@ -36,16 +36,15 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
     } else {
       const call = scene.calls[edges.call[n]!]!;
       const hue = hueOfHead(choice, edges.head[n]!, call.heads);
-      row = hue < 0 ? ROWS.one : hue;
-      if (call.sign) {
-        const isLoss = edgeSign(scene, edges.at(n)) < 0;
-        row = isLoss ? ROWS.minus : ROWS.plus;
-        looks[4 * n + 2] = isLoss ? 255 : 0;
+      row = choice.scale === "paper" ? ROWS.node : hue < 0 ? ROWS.one : hue;
+      if (edges.sign[n]) {
+        row = edges.sign[n]! < 0 ? ROWS.minus : ROWS.plus;
+        looks[4 * n + 2] = edges.sign[n]! < 0 ? 255 : 0;
       }
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
     looks[4 * n + 1] = row;
-    looks[4 * n + 3] = kind === ATTENTION && choice.direction === "forward" ? 255 : 0;
+    looks[4 * n + 3] = kind === ATTENTION && choice.direction === "forward" && choice.scale !== "paper" ? 255 : 0;
   }
   return looks;
 }

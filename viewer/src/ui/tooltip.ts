@@ -1,8 +1,7 @@
 /** What lies under the pointer, in a line. */
 
 import { orNaN, quantity, codeError, signed, percent } from "../maths/digits";
-import { edgeSign } from "../scene/difference";
-import { ANSWER, RESIDUAL, VALUE } from "../scene/edges";
+import { ANSWER, FORWARD, RESIDUAL, VALUE } from "../scene/edges";
 import { isolate, labelOf } from "./element";
 import type { Model, Selection } from "./model";
 
@@ -24,11 +23,12 @@ export function describe(model: Model, selection: Selection): string {
   }
   const call = scene.calls[edge.call]!;
   const query = isolate(tokenOf(model, call.querySide, edge.query));
+  if (edge.kind === FORWARD) return `${query}: feed-forward adds ${percent(edge.weight)} · ${model.layerName(edge.call)}`;
   if (edge.kind === RESIDUAL) return `${query} keeps ${percent(edge.weight)} of itself · ${model.layerName(edge.call)}`;
   const key = isolate(tokenOf(model, call.keySide, edge.key));
   const head = edge.head < 0 ? "mean of heads" : `head ${edge.head}`;
   const verb = edge.kind === VALUE ? "receives from" : "attends to";
-  if (call.sign) return `${query} ${verb} ${key} · ${signed(edgeSign(scene, edge) * edge.weight)} · ${model.layerName(edge.call)}, ${head}`;
+  if (edge.sign) return `${query} ${verb} ${key} · ${signed(edge.sign * edge.weight)} · ${model.layerName(edge.call)}, ${head}`;
   return `${query} ${verb} ${key} · ${quantity(edge.weight, codeError(edge.weight, call.code))} · ${model.layerName(edge.call)}, ${head}`;
 }
 

@@ -8,6 +8,7 @@ import { answerPanel } from "./answer_panel";
 import { CENTRE } from "./centre/index";
 import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
+import type { Drawn } from "./drawn";
 import { button, keepFocus, make } from "./element";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
@@ -382,6 +383,11 @@ export class Viewer {
 
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
     return this.stage.screenOfEdge(k);
+  }
+
+  /** Draw now and tell how: see Stage. */
+  drawn(only: number | null = null): Drawn {
+    return this.stage.drawn(only);
   }
 
   destroy(): void {
