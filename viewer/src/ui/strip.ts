@@ -1,6 +1,7 @@
 /** The text itself: every token a button, shaded by the attention it receives. */
 
-import { button, keepFocus, labelOf, make, tokenText } from "./element";
+import { button, labelOf, make, tokenText } from "./element";
+import { keepFocus } from "./focus";
 import type { Model } from "./model";
 import { rawOf } from "./tooltip";
 

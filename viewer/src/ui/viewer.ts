@@ -9,7 +9,8 @@ import { CENTRE } from "./centre/index";
 import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
 import type { Drawn } from "./drawn";
-import { button, keepFocus, make } from "./element";
+import { button, make } from "./element";
+import { focusedNear, isFocusHidden, keepFocus } from "./focus";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
 import { Header } from "./header";
@@ -73,7 +74,7 @@ export class Viewer {
     this.theme = THEMES[dark.matches ? "dark" : "light"];
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
-    this.stage = new Stage(model, this.theme, (text) => this.showFault(text));
+    this.stage = new Stage(model, this.theme, (text) => this.showFault(text, true));
     this.stage.element.append(this.tip, this.fault);
     this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
     this.header = new Header(model, {
@@ -135,9 +136,11 @@ export class Viewer {
     }
   }
 
-  private showFault(text: string | null): void {
+  private showFault(text: string | null, hasData = false): void {
     this.fault.hidden = text === null;
-    this.fault.replaceChildren(...(text === null ? [] : [make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }))]));
+    const toTable = button({ class: "chip", text: "Show the table", on: { click: () => this.model.frame >= 0 && this.model.choose({ view: "table" }) } });
+    this.fault.replaceChildren(...(text === null ? [] : [
+      make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }), hasData && toTable)]));
     if (text !== null && !this.stage.hasContext) this.hooks.onReady?.();
   }
 
@@ -155,17 +158,12 @@ export class Viewer {
       return;
     }
     const [old, now] = [this.centre?.element ?? this.stage.element, wanted?.element ?? this.stage.element];
-    const hadFocus = old.contains(this.focused());
+    const hadFocus = old.contains(focusedNear(this.element));
     this.centre = wanted;
     old.replaceWith(now);
     (wanted ?? this.stage).resize(now.clientWidth, now.clientHeight);
     wanted?.refresh("scene");
     if (hadFocus) this.focusView();
-  }
-
-  private focused(): Element | null {
-    const root = this.element.getRootNode();
-    return root instanceof ShadowRoot || root instanceof Document ? root.activeElement : null;
   }
 
   /** Give the focus to what stands in the centre. */
@@ -238,15 +236,9 @@ export class Viewer {
     this.open = open;
     this.grid.dataset["rail"] = open.rail ? "open" : "closed";
     this.grid.dataset["panel"] = open.panel ? "open" : "closed";
-    if (this.lostFocus()) this.focusView();
+    if (isFocusHidden(this.grid)) this.focusView();
     if (this.model.frame >= 0) this.header.refresh(open.rail, open.panel);
     if (open.rail && this.model.frame >= 0) this.threshold.draw();
-  }
-
-  /** Whether what has the focus has just been hidden. */
-  private lostFocus(): boolean {
-    const focused = this.focused();
-    return focused !== null && this.grid.contains(focused) && focused.getClientRects().length === 0;
   }
 
   /** Give the graph its room when the viewer's width changes class. */
