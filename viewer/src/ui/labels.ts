@@ -14,7 +14,7 @@ const CAPTION_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
 const HEIGHT = 15;
 // Where rows are as close as this, labels are a little smaller, so that each row still has its own.
 const CLOSE_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
-const CLOSE_HEIGHT = 12;
+const CLOSE_HEIGHT = 11;
 const CLOSE_PX = 17;
 // Labels in one picture: more is a wall of text.
 const MOST_LABELS = 400;
