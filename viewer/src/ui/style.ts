@@ -95,8 +95,8 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .table table:focus-visible { outline: none; } .table table:focus-visible .here { outline: 2px solid var(--accent); outline-offset: -2px; }
 
 .matrix { display: grid; gap: 2px; overflow-x: auto; scrollbar-width: thin; padding: 2px; margin: -2px; }
-.matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; overflow: hidden; text-align: center; }
-.matrix .row-name { text-align: left; padding-left: 2px; white-space: nowrap; }
+.matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; white-space: nowrap; text-align: center; }
+.matrix .row-name { text-align: left; padding-left: 2px; overflow: hidden; }
 .matrix .row-name:hover, .matrix .head-name:hover { color: var(--ink); background: var(--raised); }
 .matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { opacity: .45; text-decoration: line-through; }
 .matrix .row-name[data-here=yes] { background: var(--accent); color: var(--paper); font-weight: 600; }
@@ -107,6 +107,26 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .cell[data-off=yes] { opacity: .28; }
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
+
+.matrix-view { position: relative; overflow: hidden; min-width: 0; background: var(--paper); }
+.heads-view { position: absolute; inset: 0; display: grid; grid-template-rows: auto minmax(0, 1fr); }
+.tools { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; padding: 7px 12px 3px; font-size: 12px; }
+.tools .segments[hidden], .tools .segments :disabled, .legend[hidden] { display: none; }
+.tools .formula { flex: 1 1 calc(100% - 270px); margin: 0; } .tools .legend { margin-inline-start: auto; font-size: 11.5px; }
+.legend i.scale { width: 60px; height: 9px; }
+.legend i.square { width: 11px; height: 11px; box-shadow: inset 0 0 0 1px var(--rim); } .legend i.unknown { background: var(--plane); }
+.heads-room { overflow: auto; padding: 8px 12px 12px; scrollbar-width: thin; }
+.heads-grid { display: grid; gap: 8px; justify-content: center; position: relative; }
+.layer-name { grid-column: 1; font-size: 11.5px; color: var(--soft); align-self: center; }
+.head-cell { display: grid; grid-template: auto 14px 3px / auto minmax(0, 1fr); gap: 1px 4px; text-align: start; font-size: 11px; line-height: 14px; min-width: 0; }
+.head-cell canvas, .head-cell i { grid-column: 1 / 3; border-radius: 3px; }
+.head-cell canvas { width: var(--size); height: var(--size); image-rendering: pixelated; box-shadow: 0 0 0 1px var(--line); }
+.head-cell:hover canvas { box-shadow: 0 0 0 1.5px var(--ink); } .head-cell[aria-current=true] canvas { box-shadow: 0 0 0 2px var(--accent); }
+.head-cell .number { text-align: end; color: var(--soft); overflow: hidden; } [data-small=true] .number, [data-measured=false] i { display: none; }
+.head-cell i { background: linear-gradient(var(--accent) 0 0) 0 / var(--share) no-repeat var(--line); }
+.heads-view > .tip { white-space: pre-line; }
+.cells-room { position: relative; overflow: hidden; }
+.cells { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; cursor: crosshair; } .cells:focus-visible { outline-offset: -2px; }
 
 .histogram { width: 100%; height: 54px; display: block; margin-top: 6px; }
 input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px; height: 18px; }

@@ -1,6 +1,7 @@
 /** The views that stand in the graph's place, in the order of their buttons. */
 
 import type { GraphViewName, ViewName } from "../../scene/choice";
+import { makeMatrix } from "./matrix";
 import { makeTable } from "./table";
 import type { MakeView } from "./view";
 
@@ -11,5 +12,6 @@ export interface CentreEntry {
 }
 
 export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {
+  matrix: { label: "Matrix", title: "Every head's attention as a matrix", make: makeMatrix },
   table: { label: "Table", title: "The visible edges in numbers", make: makeTable },
 };
