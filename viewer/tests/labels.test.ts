@@ -107,12 +107,14 @@ describe("labels", () => {
     const tokens = Array.from({ length: 20 }, (_, n) => `word${n}`);
     const model = await modelOf(tokens, 3);
     model.choose({ view: "front" });
-    const size = [640, 20 * 14 + 48] as const;
+    const size = [640, 372] as const;
     const places = placeNodes(model.scene, indexNodes(model.scene), model.choice, size[0] / size[1]);
     const camera = fitCamera(fitPoints(places, new Float32Array(0)), startView(model), size[0], size[1], marginsOf(model, size));
     const pen = new Pen();
+    const screen = projectPoints(places.positions, camera, size[0], size[1]);
+    expect(screen[4]! - screen[1]!).toBeCloseTo(14, 0);
     drawLabels(pen as never, size[0], size[1], {
-      model, places, screen: projectPoints(places.positions, camera, size[0], size[1]),
+      model, places, screen,
       radii: new Float32Array(model.index.count).fill(4), lit: null, theme: THEMES.light,
     });
     expect(tokens.filter((token) => !pen.texts.includes(token))).toEqual([]);

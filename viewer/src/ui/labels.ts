@@ -202,7 +202,7 @@ function addAnswers(wishes: Wishes, scene: LabelScene): void {
     const name = labelOf(outputs.names[answer]!, 18);
     const share = outputs.probabilities[answer]!;
     const text = Number.isFinite(share) ? `${name}  ${roundPercent(share)}` : name;
-    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right"], {
+    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right", "above", "below"], {
       priority: 90 - answer, colour: theme.ink, font: answer === 0 ? STRONG_FONT : LABEL_FONT, alpha: isLit ? 1 : 0.45,
     });
   }
