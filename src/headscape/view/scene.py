@@ -13,6 +13,7 @@ from headscape.trace.call import AttentionCall, Floats, Ints
 from headscape.trace.measure import sums_note
 from headscape.trace.sides import Side
 from headscape.trace.trace import Trace
+from headscape.view.vectors import pack_vectors
 
 FORMAT = 1
 # Weights of one example that are stored as float32, exact to the last digit: 4 MB before compression.
@@ -82,12 +83,13 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
             f"this page stores {stored:,} weights rounded: from {STRONG:g} up within {CODE_ERROR:g}, below "
             f"within {WEAK_ERROR:g}; the trace has them exactly."
         )
+    vectors = pack_vectors(trace, example, scene.arrays, scene.warnings)
     meta = {
         "format": FORMAT,
         "kind": "scene",
         "model": trace.model,
         "sides": [_side(scene, n, side) for n, side in enumerate(trace.sides)],
-        "calls": [_call(scene, n, call, code, budget) for n, call in enumerate(trace.calls)],
+        "calls": [_call(scene, n, call, code, budget) | vectors[n] for n, call in enumerate(trace.calls)],
         "outputs": _outputs(scene, truth),
         "warnings": scene.warnings,
     }

@@ -68,6 +68,7 @@ export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
     case "table":
       return { ...choice, view: "3d" };
     case "heads":
+    case "neuron":
       return { ...choice, view: "layer", direction: "forward" };
     case "matrix":
       return { ...choice, view: "layer", direction: "forward", heads: "each", sinks: "shown", attention: true, solo: choice.matrix === "head" ? { call: choice.layer, head: choice.head } : null };
@@ -92,4 +93,12 @@ export function hueOfHead(choice: Choice, head: number, heads: number): number {
   if (choice.solo && choice.solo.head === head && !choice.chosenHeads.has(head)) return 0;
   const place = [...choice.chosenHeads].indexOf(head);
   return place >= 0 && place < MOST_HUES ? place : -1;
+}
+
+/** What a click on a head changes: few heads are shown or hidden, of many some get a hue. The last of few stays. */
+export function toggledHeads(choice: Choice, head: number, heads: number): Partial<Choice> {
+  const few = heads <= MOST_HUES;
+  const chosen = new Set(choice.chosenHeads);
+  if (!chosen.delete(head) && chosen.size < MOST_HUES) chosen.add(head);
+  return few && chosen.size === 0 ? {} : { chosenHeads: chosen };
 }

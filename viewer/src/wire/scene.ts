@@ -4,6 +4,7 @@ import { asRecord, isCount, readBlock, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
 import { readOutputs, type OutputsData } from "./outputs";
 import { asText, asTexts, expectKind } from "./page";
+import { readVectors, type Vectors } from "./vectors";
 
 export interface Patches {
   readonly width: number;
@@ -52,6 +53,7 @@ export interface CallData {
   readonly valueNorm: Float32Array | null; // (head, key)
   readonly flow: Float32Array; // (4, query): residual, attention, stream, feed_forward
   readonly measures: Float32Array | null; // (4, head): mean entropy, distance, share of the first key, contribution
+  readonly vectors: Vectors | null;
   readonly sign: Int8Array | null; // as weight, where weights are differences: 1 rose, -1 fell
 }
 
@@ -177,6 +179,7 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
       : null,
     flow: takeArray(block, `flow.${n}`, [4, queries], Float32Array),
     measures: block.arrays.has(`measures.${n}`) ? takeArray(block, `measures.${n}`, [MEASURES, heads], Float32Array) : null,
+    vectors: readVectors(block, n, call, { heads, queries, keys }),
     sign: null,
   };
 }
