@@ -3,7 +3,6 @@
 import { placeLabels } from "../../maths/boxes";
 import { codeError, plural, quantity } from "../../maths/digits";
 import { drawnHeads, hueOfHead } from "../../scene/choice";
-import { signAt } from "../../scene/difference";
 import type { Edge } from "../../scene/edges";
 import { queryShift, weightAt } from "../../scene/rows";
 import { scaleEdges } from "../../scene/scales";
@@ -32,7 +31,8 @@ type End = "query" | "key";
 /** What stands out: a token with its end, or one edge. */
 type Focus = { end: End; token: number } | { edge: Edge };
 /** An edge that the threshold hides. */
-type Below = { n: number; share: number };
+type Pair = { query: number; key: number; head: number; sign: number };
+type Below = { pair: Pair; share: number };
 
 class Heads implements CentreView {
   readonly element: HTMLElement;
@@ -159,22 +159,18 @@ class Heads implements CentreView {
 
   private drawLines(context: CanvasRenderingContext2D, focus: Focus | null, below: readonly Below[]): void {
     const { theme, layout, model, call } = this;
-    const { index } = model.order;
-    const { edges } = model.graph;
+    const { edges } = model.order;
     const lines: Line[] = [];
-    const add = (n: number, level: number, width: number, alpha: number) => {
-      const [query, key, head] = [edges.query[n]!, edges.key[n]!, edges.head[n]!];
-      const rose = signAt(call, head, query - this.shift(), key);
-      const hex = rose ? (rose > 0 ? theme.plus : theme.minus) : headColour(theme, hueOfHead(model.choice, head, call.heads));
+    const add = ({ query, key, head, sign }: Pair, level: number, width: number, alpha: number) => {
+      const hex = sign ? (sign > 0 ? theme.plus : theme.minus) : headColour(theme, hueOfHead(model.choice, head, call.heads));
       lines.push({ from: rowOf(layout, layout.query, query), to: rowOf(layout, layout.key, key), hex, level, width, alpha });
     };
     const isToken = focus !== null && !("edge" in focus);
-    for (const { n, share } of below) add(n, Math.floor(share * (STEPS - 1)), 0.8, 0.7);
-    for (const place of this.lines) {
-      const n = index[place]!;
+    for (const { pair, share } of below) add(pair, Math.floor(share * (STEPS - 1)), 0.8, 0.7);
+    for (const n of this.lines) {
       if (isToken && edges[focus.end][n] !== focus.token) continue;
-      const level = Math.min(STEPS - 1, Math.floor(this.strength[place]! * STEPS));
-      add(n, level, 0.6 + (2.6 * level) / STEPS, focus && !isToken ? 0.15 : 0.55 + (0.45 * level) / STEPS);
+      const level = Math.min(STEPS - 1, Math.floor(this.strength[n]! * STEPS));
+      add(edges.at(n), level, 0.6 + (2.6 * level) / STEPS, focus && !isToken ? 0.15 : 0.55 + (0.45 * level) / STEPS);
     }
     const gap = { left: layout.query.x, width: layout.key.x - layout.query.x, top: HEADROOM, height: this.canvas.clientHeight - HEADROOM };
     drawLines(context, lines, gap, theme);
@@ -185,16 +181,24 @@ class Heads implements CentreView {
 
   /** Edges of a token that the threshold hides, with their share of the largest of them. */
   private findBelow(focus: { end: End; token: number }): Below[] {
-    const { order, graph: { edges } } = this.model;
-    const found: Below[] = [];
-    let most = 0;
-    for (let place = this.model.shown(); place < order.index.length; place++) {
-      const n = order.index[place]!;
-      if (edges[focus.end][n] !== focus.token || !passes(this.filter, this.second, edges.query[n]!, edges.key[n]!)) continue;
-      found.push({ n, share: edges.weight[n]! });
-      most = Math.max(most, edges.weight[n]!);
+    const { call, model } = this;
+    const shown = new Set<string>();
+    const { edges } = model.order;
+    for (let n = 0; n < Math.min(model.shown(), edges.length); n++) {
+      if (edges[focus.end][n] === focus.token) shown.add(`${edges.head[n]!} ${edges.query[n]!} ${edges.key[n]!}`);
     }
-    return found.map(({ n, share }) => ({ n, share: share / most })).filter(({ share }) => share > LEAST_SHARE);
+    const found: { pair: Pair; weight: number }[] = [];
+    const row = focus.token - this.shift();
+    for (const head of this.heads()) {
+      for (let other = 0; other < (focus.end === "query" ? call.keys : call.queries); other++) {
+        const [query, key] = focus.end === "query" ? [focus.token, other] : [other + this.shift(), focus.token];
+        const weight = weightAt(call, head, focus.end === "query" ? row : other, key);
+        if (!(weight > 0) || shown.has(`${head} ${query} ${key}`) || !passes(this.filter, this.second, query, key)) continue;
+        found.push({ pair: { query, key, head, sign: 0 }, weight });
+      }
+    }
+    const most = found.reduce((top, { weight }) => Math.max(top, weight), 0);
+    return found.map(({ pair, weight }) => ({ pair, share: weight / most })).filter(({ share }) => share > LEAST_SHARE);
   }
 
   private shift(): number {
@@ -242,7 +246,7 @@ class Heads implements CentreView {
       const other = focus.end === "query" ? "key" : "query";
       ends[focus.end].add(focus.token);
       for (const n of this.lines) if (edges[focus.end][n] === focus.token) ends[other].add(edges[other][n]!);
-      for (const { n, share } of below) if (share > NAMED_SHARE) ends[other].add(model.graph.edges[other][n]!);
+      for (const { pair, share } of below) if (share > NAMED_SHARE) ends[other].add(pair[other]);
     }
     const isOwn = (end: End, token: number) => focus !== null && ("edge" in focus ? ends[end].has(token) : focus.end === end && focus.token === token);
     const wishes = (["query", "key"] as const).flatMap((end) => {

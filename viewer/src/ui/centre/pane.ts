@@ -78,7 +78,7 @@ export function edgeOf(model: Model, call: CallData, head: number, query: number
   const kind = call.querySide === call.keySide ? ATTENTION : CROSS;
   const plane = kind === CROSS ? model.scene.sides[call.keySide]!.planes - 1 : call.plane;
   return {
-    kind, call: call.number, head, query, key, weight, mass: weight, flat: false,
+    kind, call: call.number, head, query, key, weight, mass: weight, judged: weight, flat: false, sign: 0,
     from: nodeOf(model.index, call.querySide, call.plane, query), to: nodeOf(model.index, call.keySide, plane, key),
     reverse: kind === ATTENTION && query !== key ? weightAt(call, head, key - shift, query) : Number.NaN,
     lift: weight * (call.visible[head * call.queries + query - shift] ?? Number.NaN),
