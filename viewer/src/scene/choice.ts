@@ -25,6 +25,7 @@ export interface Choice {
   attention: boolean; // edges within planes, and across sides
   values: boolean; // edges from plane to plane
   residual: boolean;
+  feedForward: boolean; // what the feed-forward blocks add, as they widen and narrow
   classes: boolean;
 }
 
@@ -39,7 +40,7 @@ export function defaultChoice(heads: number, layout: LayoutName): Choice {
     layersOff: new Set(),
     chosenHeads: new Set(few ? Array.from({ length: heads }, (_, head) => head) : []),
     onlyChosen: few,
-    solo: null, attention: true, values: true, residual: true, classes: true,
+    solo: null, attention: true, values: true, residual: true, feedForward: false, classes: true,
   };
 }
 

@@ -1,12 +1,15 @@
 /** Curves of edges: four control points each, for the renderer and for picking alike. */
 
-import { ATTENTION, CROSS, VALUE, type Edges } from "./edges";
+import { ATTENTION, CROSS, FORWARD, VALUE, type Edges } from "./edges";
 import type { LayoutName } from "./choice";
 import { laneGap, type Lanes } from "./lanes";
 import type { Places } from "./layout";
 import { nameNode, type NodeIndex } from "./nodes";
 
 export const FLOATS_PER_CURVE = 16; // four control points: x, y, z and one free number
+
+// Half height of the spindle of a feed-forward block that makes up the whole stream, in distances of tokens.
+const WIDEST_SPINDLE = 0.8;
 
 export interface Lines {
   readonly layout: LayoutName;
@@ -33,7 +36,8 @@ export function buildCurves(edges: Edges, count: number, index: NodeIndex, place
       inner = withinPlane(start, end, centre ?? [0, 0, 0], lane, lines, places.spacing);
     } else {
       const isFan = edges.kind[n] === VALUE || edges.kind[n] === CROSS;
-      inner = betweenPlanes(start, end, isFan ? (lane * 4) / 3 : 0);
+      const bulge = (edges.head[n] ? -1 : 1) * edges.weight[n]! * places.spacing * WIDEST_SPINDLE;
+      inner = betweenPlanes(start, end, edges.kind[n] === FORWARD ? bulge : isFan ? (lane * 4) / 3 : 0);
     }
     if (lines.isStraight && edges.from[n] !== edges.to[n]) inner = [mixed(start, end, 1 / 3), mixed(start, end, 2 / 3)];
     const points = [start, inner[0], inner[1], end];

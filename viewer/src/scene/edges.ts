@@ -5,7 +5,8 @@ export const VALUE = 1; // from a key in one plane to a query in the next
 export const CROSS = 2; // from a key in another side's last plane to a query in the next plane
 export const RESIDUAL = 3;
 export const ANSWER = 4;
-export const KINDS = 5;
+export const FORWARD = 5; // half of the spindle that stands for a feed-forward block
+export const KINDS = 6;
 
 const FLOATS = ["weight", "reverse", "mass", "lift", "contribution", "judged"] as const;
 const FIRST_CAPACITY = 1024;
@@ -13,12 +14,12 @@ const FIRST_CAPACITY = 1024;
 export interface Edge {
   kind: number;
   call: number; // -1: none
-  head: number; // -1: mean, or none
+  head: number; // -1: mean, or none; for FORWARD which half of the spindle
   query: number; // token of the query side; the answer's number for ANSWER
   key: number; // token of the key side
   from: number; // node
   to: number; // node
-  weight: number; // A[query, key]; share of the stream for RESIDUAL; what is added to the score for ANSWER
+  weight: number; // A[query, key]; share of the stream for RESIDUAL and FORWARD; what is added to the score for ANSWER
   reverse: number; // A[key, query]; NaN where there is none, or it was not kept
   mass: number; // attention that the edge holds: weight, or both directions
   lift: number; // weight x visible keys; of two directions the larger

@@ -104,14 +104,22 @@ export function planePlaces(name: LayoutName, side: SideData): { real: number[];
 
 const SHAPES = { ring: "disc", line: "column", grid: "sheet" } as const;
 
-/** Column at which each side starts: sides follow each other from left to right. */
-function sideColumns(scene: SceneData, step: number): number[] {
+/** Column at which each side starts, and the last one: sides follow each other, those that are only read come first. */
+function sideColumns(scene: SceneData, step: number): { columns: number[]; end: number } {
+  const columns = scene.sides.map(() => 0);
   let at = 0;
-  return scene.sides.map((side) => {
-    const start = at;
-    at += side.planes - 1 + step;
-    return start;
-  });
+  for (const side of sidesInOrder(scene)) {
+    columns[side] = at;
+    at += scene.sides[side]!.planes - 1 + step;
+  }
+  return { columns, end: at - step };
+}
+
+/** Numbers of the sides from left to right. */
+export function sidesInOrder(scene: SceneData): number[] {
+  const all = scene.sides.map((_, side) => side);
+  const asks = (side: number) => scene.calls.some((call) => call.querySide === side);
+  return [...all.filter((side) => !asks(side)), ...all.filter(asks)];
 }
 
 /** Place all nodes; `aspect` is width / height of the free canvas. */
@@ -128,8 +136,8 @@ function spacingOf(places: readonly Place[]): number {
 
 function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene, SIDE_STEP);
-  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.5 : 0);
+  const { columns, end } = sideColumns(scene, SIDE_STEP);
+  const last = end + (index.answers ? 1.5 : 0);
   const { gap, stretch } = stackProportions(last, scene.sides.length, choice.layout, aspect);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;
@@ -182,8 +190,8 @@ function halfOf(places: readonly Place[], layout: LayoutName): [number, number] 
 /** Planes as columns from left to right, tokens from top to bottom. */
 function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene, SIDE_STEP_FRONT);
-  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.15 : 0);
+  const { columns, end } = sideColumns(scene, SIDE_STEP_FRONT);
+  const last = end + (index.answers ? 1.15 : 0);
   const gap = (2 * aspect) / Math.max(last, 1);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;

@@ -2,7 +2,7 @@
 
 import { rankShares } from "../maths/order";
 import type { ScaleName } from "./choice";
-import { ANSWER, RESIDUAL, VALUE, type Edges } from "./edges";
+import { ANSWER, FORWARD, RESIDUAL, VALUE, type Edges } from "./edges";
 import { groupEdges } from "./prune";
 
 // Strength of every edge of a uniform head: seen, but never taken for structure.
@@ -49,7 +49,7 @@ export function scaleEdges(name: ScaleName, edges: Edges, count = edges.length):
   const rankGroup = group.map((g, n) => (edges.flat[n] ? groups : g));
   const ranks = name === "rank" ? rankShares(rankGroup, measure, groups + 1) : null;
   return Float32Array.from(measure, (value, n) => {
-    if (edges.kind[n] === RESIDUAL || edges.kind[n] === ANSWER) return 0.5;
+    if (edges.kind[n] === RESIDUAL || edges.kind[n] === FORWARD || edges.kind[n] === ANSWER) return 0.5;
     if (edges.flat[n]) return FAINT;
     const [least, most] = [low[group[n]!]!, high[group[n]!]!];
     switch (name) {

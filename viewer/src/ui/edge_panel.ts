@@ -2,7 +2,7 @@
 
 import { orNaN, codeError, percent, quantity, signed } from "../maths/digits";
 import { hueOfHead } from "../scene/choice";
-import { ANSWER, ATTENTION, RESIDUAL, VALUE, type Edge } from "../scene/edges";
+import { ANSWER, ATTENTION, FORWARD, RESIDUAL, VALUE, type Edge } from "../scene/edges";
 import { pairDetails, type PairDetails } from "../scene/pair";
 import { bar, bars, facts } from "./bars";
 import { button, labelOf, make, tokenText } from "./element";
@@ -15,7 +15,7 @@ const MOST_LISTED = 16;
 
 export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
   if (edge.kind === ANSWER) return answerEdge(model, edge);
-  if (edge.kind === RESIDUAL) return residualEdge(model, edge);
+  if (edge.kind === RESIDUAL || edge.kind === FORWARD) return residualEdge(model, edge);
   const { before, after } = model.scene;
   const details = pairDetails(after ?? model.scene, edge);
   const old = before && pairDetails(before, edge);

@@ -3,7 +3,7 @@
 import type { Atlas } from "../gl/nodes/index";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { hueOfHead } from "../scene/choice";
-import { ANSWER, ATTENTION, RESIDUAL, type Edges } from "../scene/edges";
+import { ANSWER, ATTENTION, FORWARD, RESIDUAL, type Edges } from "../scene/edges";
 import type { Places } from "../scene/layout";
 import { nameNode } from "../scene/nodes";
 import type { Marks } from "./marks";
@@ -27,6 +27,7 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
       // Many parallel lines would make a grey sheet.
       value = 0.55 * Math.min(1, MANY_TOKENS / scene.sides[scene.calls[edges.call[n]!]!.querySide]!.tokens.length);
     }
+    else if (kind === FORWARD) row = ROWS.plus;
     else if (kind === ANSWER) {
       row = edges.weight[n]! >= 0 ? ROWS.plus : ROWS.minus;
       value = Math.abs(edges.weight[n]!) / largest;

@@ -5,7 +5,7 @@ import { parseHex } from "../maths/colour";
 import type { EdgeStyle } from "../gl/edges/index";
 import type { PlaneShape } from "../gl/planes/index";
 import { FLOATS_PER_CURVE } from "../scene/curves";
-import { START_PITCH, START_YAW, type Places } from "../scene/layout";
+import { sidesInOrder, START_PITCH, START_YAW, type Places } from "../scene/layout";
 import { labelOf } from "./element";
 import type { ScaleName } from "../scene/choice";
 import type { Model } from "./model";
@@ -30,7 +30,7 @@ export function marginsOf(model: Model, size: readonly [number, number]): Margin
     return Math.min(most * LETTER_PX + 20, size[0] * 0.24);
   };
   const { view } = model.choice;
-  const tokens = longest(0);
+  const tokens = longest(sidesInOrder(model.scene)[0]!);
   const names = (model.scene.outputs?.names ?? []).slice(0, model.index.answers);
   const answers = names.length
     ? Math.min(Math.max(...names.map((name) => [...labelOf(name, 18)].length + 7)) * 7.4 + 18, size[0] * 0.26)

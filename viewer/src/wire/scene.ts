@@ -3,7 +3,7 @@
 import { asRecord, isCount, readBlock, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
 import { readOutputs, type OutputsData } from "./outputs";
-import { asText, expectKind } from "./page";
+import { asText, asTexts, expectKind } from "./page";
 
 export interface Patches {
   readonly width: number;
@@ -14,7 +14,8 @@ export interface Patches {
 
 export interface SideData {
   readonly name: string;
-  readonly tokens: readonly string[];
+  readonly tokens: readonly string[]; // as a person writes them
+  readonly raw: readonly string[]; // as the tokenizer does
   readonly padded: Uint8Array; // (token), 1 = padding
   readonly planes: number;
   readonly grid: readonly [number, number, number] | null; // frames, rows, columns
@@ -109,6 +110,7 @@ function readSide(value: unknown, n: number, block: Block): SideData {
   return {
     name: asText(side["name"]) || `side ${n}`,
     tokens: tokens as string[],
+    raw: asTexts(side["raw"], tokens as string[]),
     padded,
     planes,
     grid: isGrid && frames * rows * columns <= tokens.length ? [frames, rows, columns] : null,
