@@ -94,7 +94,7 @@ describe("what a scale must not say", () => {
 
 describe("the paper's encoding", () => {
   it("is min-max opacity, one width, straight lines", () => {
-    const [main] = edgeStyles(40, false, 600, "paper");
+    const [main] = edgeStyles(40, false, 600, { scale: "paper", view: "layer" });
     expect(main.width[0]).toBe(main.width[1]);
     expect(main.alpha).toEqual([0, 1]);
     const { scene, choice, index, graph } = graphOf({ weights: [rows((query, key) => (query === key ? 0.3 : 0.1))] });

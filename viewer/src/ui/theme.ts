@@ -37,7 +37,7 @@ const DARK: Theme = {
   line: "#2b3440", accent: "#6cb0ff", plane: "#161d27", rim: "#303b49", node: "#d5dee8", residual: "#465261",
   one: "#8ab8ff", plus: "#4fd1b0", minus: "#ff9b5c", mark: "#ff5fa8",
   heads: ["#5ec5fd", "#ba8800", "#049f5a", "#f149a9", "#9970ff", "#e2d974", "#a4e5af", "#daf5ff"],
-  pale: 0.34,
+  pale: 0.4,
 };
 
 export const THEMES = { light: LIGHT, dark: DARK };
