@@ -13,13 +13,22 @@ from headscape.trace.call import AttentionCall, Floats, Ints
 from headscape.trace.measure import sums_note
 from headscape.trace.sides import Side
 from headscape.trace.trace import Trace
+from headscape.view.vectors import pack_vectors
 
 FORMAT = 1
 # Weights of one example that are stored as float32, exact to the last digit: 4 MB before compression.
-# Beyond it each is a 16-bit code of its square root, half the size and never off by more than CODE_ERROR.
+# Beyond it each is a code of its square root: a byte for weights below STRONG, 16 bits for the few above. Most
+# weights of a model lie far below, so that a page holds some four weights in three bytes.
 EXACT_WEIGHTS = 1_000_000
+STRONG = 1 / 16
+# What a coded weight is off by at most, from STRONG up and below it.
 CODE_ERROR = 1.6e-5
-# Weights of one example in a page. A browser tab copes with this many (about 40 MB of codes); a longer dense
+WEAK_ERROR = 5e-4
+# Steps of the square root from 0 to 1 for weights below STRONG, so that STRONG itself is the 128th.
+WEAK_STEPS = 512
+# In place of a weak code: the next number of the array ``strong``.
+IS_STRONG = 255
+# Weights of one example in a page. A browser tab copes with this many (about 20 MB of codes); a longer dense
 # capture is cut to the strongest keys of each row.
 MOST_WEIGHTS = 20_000_000
 # Characters of one token. A picture shows some twenty, the panel a few thousand.
@@ -54,7 +63,8 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     -------
     bytes
         A byte block (see ``headscape.trace.block``). Weights are float32 up to :data:`EXACT_WEIGHTS` of
-        them, else 16-bit codes within :data:`CODE_ERROR`; beyond :data:`MOST_WEIGHTS` only the strongest of
+        them, else codes within :data:`CODE_ERROR` from :data:`STRONG` up and within :data:`WEAK_ERROR` below;
+        beyond :data:`MOST_WEIGHTS` only the strongest of
         each row are kept. Whatever was rounded, cut or left out is said in the block's warnings, which the
         page shows. Rows that hold NaN have weight 0, entropy NaN and are counted in ``nan_rows``.
 
@@ -67,18 +77,19 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     scene = _Scene(trace, example, warnings=list(trace.warnings))
     budget = _row_budget(trace)
     stored = sum(math.prod(call.shape[1:3]) * min(_row_width(call), budget) for call in trace.calls)
-    code = "f32" if stored <= EXACT_WEIGHTS else "sqrt_u16"
-    if code == "sqrt_u16":
+    code = "f32" if stored <= EXACT_WEIGHTS else "sqrt_u8"
+    if code == "sqrt_u8":
         scene.warnings.append(
-            f"this page stores {stored:,} weights in 16 bits each, within {CODE_ERROR:g}; "
-            "the trace has them exactly."
+            f"this page stores {stored:,} weights rounded: from {STRONG:g} up within {CODE_ERROR:g}, below "
+            f"within {WEAK_ERROR:g}; the trace has them exactly."
         )
+    vectors = pack_vectors(trace, example, scene.arrays, scene.warnings)
     meta = {
         "format": FORMAT,
         "kind": "scene",
         "model": trace.model,
         "sides": [_side(scene, n, side) for n, side in enumerate(trace.sides)],
-        "calls": [_call(scene, n, call, code, budget) for n, call in enumerate(trace.calls)],
+        "calls": [_call(scene, n, call, code, budget) | vectors[n] for n, call in enumerate(trace.calls)],
         "outputs": _outputs(scene, truth),
         "warnings": scene.warnings,
     }
@@ -128,12 +139,16 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
         arrays[f"kept.{number}"] = kept
     if float(weights.max(initial=0)) > 1:  # unnormalised weights: a code holds 0 to 1
         code = "f32"
-    arrays[f"weight.{number}"] = weights if code == "f32" else _code(weights)
+    if code == "f32":
+        arrays[f"weight.{number}"] = weights
+    else:
+        arrays[f"weight.{number}"], arrays[f"strong.{number}"] = _code(weights)
     arrays[f"visible.{number}"] = call.visible(example)
     entropy = call.stats.entropy[example]
     arrays[f"entropy.{number}"] = entropy
     if call.has_values:
         arrays[f"value_norm.{number}"] = call.value_norms(example)
+    arrays[f"measures.{number}"] = _measures(call, example)
     flow = call.flow(example)
     arrays[f"flow.{number}"] = np.stack([flow.residual, flow.attention, flow.stream, flow.feed_forward])
     nan_rows = int((np.isnan(entropy) & ~call.padded(example)).sum())
@@ -161,6 +176,24 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
         "code": code,
         "nan_rows": nan_rows,
     }
+
+
+def _measures(call: AttentionCall, example: int) -> Floats:
+    """Return what heads are ordered by, (4, head): means over a head's real rows, whatever the capture kept.
+
+    Entropy in bits, distance in tokens, the first real key's share of a row, and the sum of weight times
+    value norm over a row's keys; NaN where it is not known.
+    """
+    stats = call.stats
+    received = stats.received[example]
+    is_real = np.isfinite(stats.entropy[example])
+    count = is_real.sum(-1)
+    first = int(call.padded_keys(example).argmin())
+    norms = call.value_norms(example) if call.has_values else np.full_like(received, np.nan)
+    sums = [np.where(is_real, rows[example], 0).sum(-1) for rows in (stats.entropy, stats.distance)]
+    sums += [received[:, first], (received * norms).sum(-1)]
+    found: Floats = np.stack(sums).astype(np.float32)
+    return np.divide(found, count, out=np.full_like(found, np.nan), where=count > 0)
 
 
 def _rows(scene: _Scene, call: AttentionCall, budget: int) -> tuple[Ints | None, Floats, Floats]:
@@ -192,10 +225,16 @@ def _row_totals(call: AttentionCall, example: int) -> Floats:
     return whole
 
 
-def _code(weights: Floats) -> npt.NDArray[np.uint16]:
-    """Code weights from 0 to 1 as 16-bit square roots: w = (code / 65535) ** 2."""
-    codes: npt.NDArray[np.uint16] = np.rint(np.sqrt(np.clip(weights, 0, 1)) * 65535).astype(np.uint16)
-    return codes
+def _code(weights: Floats) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Code square roots of weights from 0 to 1: bytes, and what stands behind each IS_STRONG in them, in order.
+
+    w = (byte / WEAK_STEPS) ** 2, or (strong / 65535) ** 2. What is above 0 stays above 0.
+    """
+    roots = np.sqrt(np.clip(weights, 0, 1))
+    codes = np.maximum(np.rint(roots * WEAK_STEPS), roots > 0)
+    strong = weights >= STRONG
+    codes[strong] = IS_STRONG
+    return codes.astype(np.uint8), np.rint(roots[strong] * 65535).astype(np.uint16)
 
 
 def _outputs(scene: _Scene, truth: str | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 /** State of one viewer: the data, the choices, and what follows from them. No element is touched here. */
 
 import { buildGraph, type Graph } from "../scene/build";
-import { defaultChoice, graphChoice, type Choice, type LayoutName, type PruneName } from "../scene/choice";
+import { defaultChoice, graphChoice, isSameGraph, type Choice, type LayoutName, type PruneName } from "../scene/choice";
 import { differenceScene, whyIncomparable } from "../scene/difference";
 import { firstRow, joinPasses, reserve } from "../scene/growth";
 import type { Edge } from "../scene/edges";
@@ -52,6 +52,7 @@ export class Model {
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
   private hasLimit = false; // the person chose how many edges a layer shows
+  private built: { scene: SceneData; choice: Choice } | null = null; // what the graph was built from
 
   constructor(readonly page: Page) {}
 
@@ -168,16 +169,22 @@ export class Model {
     this.choice.head = Math.min(Math.max(this.choice.head, 0), (this.scene.calls[this.choice.layer]?.heads ?? 1) - 1);
     this.hover = null;
     if (this.selection?.kind === "edge") this.selection = null;
-    this.rebuild();
+    // An order of pictures leaves the graph as it is.
+    if (Object.keys(change).some((name) => name !== "order" && name !== "ranked")) this.rebuild();
     this.tell("graph");
   }
 
   private rebuild(): void {
     const drawn = graphChoice(this.choice);
     if (this.scene.before) drawn.direction = "forward"; // two differences of one pair may have two signs
-    this.graph = buildGraph(this.scene, this.index, drawn);
-    this.order = orderEdges(this.graph, drawn.prune);
-    this.received = receivedAttention(this.scene, this.index, drawn);
+    const { built } = this;
+    const isSame = built !== null && built.scene === this.scene && isSameGraph(built.choice, drawn);
+    if (!isSame) {
+      this.graph = buildGraph(this.scene, this.index, drawn);
+      this.received = receivedAttention(this.scene, this.index, drawn);
+    }
+    if (!isSame || built.choice.prune !== drawn.prune) this.order = orderEdges(this.graph, drawn.prune);
+    this.built = { scene: this.scene, choice: drawn };
     const { sliders } = this;
     const perLayer = EDGES_PER_TOKEN[graphChoice(this.choice).view === "layer" ? "plane" : "all"] * this.tokens();
     if (!this.hasLimit) sliders.layer = this.sliderOfLayerLimit(perLayer);

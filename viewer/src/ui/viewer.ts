@@ -27,7 +27,7 @@ import { Strip } from "./strip";
 import { Threshold } from "./threshold";
 import { applyTheme, THEMES, type Theme } from "./theme";
 import { tokenPanel } from "./token_panel";
-import { describe } from "./tooltip";
+import { describe, placeTip } from "./tooltip";
 
 // Widths of the viewer, CSS pixels, below which side panels make room for the graph.
 const NARROW = 980;
@@ -320,10 +320,7 @@ export class Viewer {
     this.tip.hidden = selection === null || isChosen;
     if (!selection || isChosen) return;
     this.tip.textContent = describe(this.model, selection);
-    const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight];
-    const left = Math.max(4, Math.min(x + 14, this.stage.element.clientWidth - width - 4));
-    const top = y + 18 + height > this.stage.element.clientHeight ? y - height - 10 : y + 18;
-    this.tip.style.setProperty("transform", `translate(${left}px, ${Math.max(4, top)}px)`);
+    placeTip(this.tip, this.stage.element, x, y);
   }
 
   private onKey(event: KeyboardEvent): void {
