@@ -154,7 +154,7 @@ export class Stage {
     this.only = null;
     if (only !== null) this.requestDraw();
     const [width, height] = this.size;
-    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
+    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice)[0];
     return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
   }
 
@@ -310,7 +310,7 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
-    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice.scale);
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
     renderer.draw({
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
       dots: model.index.count,
