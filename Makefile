@@ -7,7 +7,7 @@ BIN := .venv/bin
 # pytest-xdist workers: two share the time of the browser tests well, more only help on larger machines
 WORKERS ?= 2
 
-.PHONY: help demo test lint fast zoo costs format viewer venv environment-demo environment-test clean
+.PHONY: help demo test lint fast zoo costs viewer-costs format viewer venv environment-demo environment-test clean
 
 help:
 	@echo "make demo    train the paper's model on tweets, write demo/attention.html and .png, open the page"
@@ -41,6 +41,9 @@ zoo: environment-test
 
 costs: environment-test
 	$(BIN)/python benchmarks/capture.py --markdown docs/capture_costs.md
+
+viewer-costs: environment-test viewer
+	$(BIN)/python benchmarks/viewer.py --markdown docs/viewer_costs.md
 
 format: environment-test
 	$(BIN)/ruff check --fix .
