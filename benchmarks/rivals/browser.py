@@ -34,11 +34,9 @@ FLAGS = [
 WINDOW = (1280, 800)
 # A picture that has not changed for so long, while the page answers, is the one that stays.
 QUIET_S = 2.0
-# A page that shows nothing and does nothing for so long will never draw.
-IDLE_S = 8.0
 # Processor share of all renderers and the GPU process below which they do nothing.
 IDLE_SHARE = 0.05
-STEPS = 30
+STEPS = 20
 STEP_PX = 12
 # A page is moved for so long at most, and this many steps at least.
 MOVING_S = 10.0
@@ -56,6 +54,7 @@ class Asked:
     still: str = ""
     addresses: dict[str, str] = field(default_factory=dict)
     limit_s: float = 120.0
+    idle_s: float = 8.0  # a page that shows nothing and does nothing for so long will never draw
     shot: str = ""  # where to put a picture of it
 
 
@@ -161,53 +160,50 @@ class Watch:
         """Wait for the picture that stays; note when it was there."""
         begin = time.monotonic()
         end = begin + asked.limit_s
-        start = time.time()
         opening = asyncio.create_task(
             self.page.goto(Path(asked.path).as_uri(), wait_until="commit", timeout=asked.limit_s * 1000)
         )
         await self._before(end, opening)
-        await self._settle(end)
-        origin = await self._before(end, self.page.evaluate("performance.timeOrigin"))
-        start = min(origin / 1000, time.time()) if origin else start
-        handle = self.page.locator(asked.region).first
-        place = await self._before(end, handle.bounding_box(timeout=5000))
-        if place is None:
-            raise FailedPageError(f"there is no {asked.region} in the page")
-        box = _clip(place)
-        kept = [(at, read_frame(data)) for at, data in self.frames if at >= start]
-        if not kept:
-            raise FailedPageError("no frame came after the page was opened")
+        box = await self._settle(end, asked)
+        origin = await self._before(end, self.page.evaluate("performance.timeOrigin")) / 1000
+        kept = [(at, read_frame(data)) for at, data in self.frames if at >= origin]
         there = first_there(kept, box)
-        if there is None:
-            raise FailedPageError(f"drew nothing in {asked.region}")
-        self.found.first_picture_s = there - start
+        if there is None:  # the picture went away while this was being asked
+            raise FailedPageError("no picture that stays")
+        self.found.first_picture_s = there - origin
         return box
 
-    async def _settle(self, end: float) -> None:
-        """Wait until the window shows something that no longer changes, and the page answers."""
+    async def _settle(self, end: float, asked: Asked) -> Box:
+        """Wait until the region shows something that no longer changes, and the page answers."""
         last: Pixels | None = None
-        changed = idle_since = time.monotonic()
-        cpu, cpu_at = measure_use(self.browser).cpu_s, time.monotonic()
-        seen = 0
+        box = Box(0, 0, 0, 0)
+        changed = busy = cpu_at = time.monotonic()
+        cpu = measure_use(self.browser).cpu_s
         while time.monotonic() < end:
             await self._before(end, self.page.evaluate(ANSWER))
+            box = await self._before(end, self._place(asked.region))
             now = time.monotonic()
-            if len(self.frames) > seen:
-                seen = len(self.frames)
-                pixels = read_frame(self.frames[-1][1])
-                if last is None or not is_same(pixels, last):
-                    last, changed = pixels, now
+            pixels = box.of(read_frame(self.frames[-1][1])) if self.frames else None
+            if pixels is not None and (last is None or not is_same(pixels, last)):
+                last, changed = pixels, now
             spent = measure_use(self.browser).cpu_s
             if spent - cpu > IDLE_SHARE * (now - cpu_at):
-                idle_since = now
+                busy = now
             cpu, cpu_at = spent, now
             has_ink = last is not None and find_ink(last).sum() >= LEAST_INK
             if has_ink and now - changed >= QUIET_S:
-                return
-            if not has_ink and now - max(changed, idle_since) >= IDLE_S:
-                raise FailedPageError(f"drew nothing, and did nothing for {IDLE_S:.0f} s")
+                return box
+            if not has_ink and now - max(changed, busy) >= asked.idle_s:
+                raise FailedPageError(f"drew nothing, and did nothing for {asked.idle_s:.0f} s")
             await asyncio.sleep(0.25)
-        raise FailedPageError("no picture that stays")
+        drew = "no picture" if last is None or find_ink(last).sum() < LEAST_INK else "no picture that stays"
+        raise FailedPageError(f"{drew} within {asked.limit_s:.0f} s")
+
+    async def _place(self, region: str) -> Box:
+        """Return the part of the window that a region has; an empty box where there is none."""
+        found = self.page.locator(region)
+        place = await found.first.bounding_box(timeout=5000) if await found.count() else None
+        return Box(0, 0, 0, 0) if place is None else _clip(place)
 
     async def _before(self, end: float, work: Any) -> Any:
         """Wait for something of the page's, unless the page crashes or the time is over."""

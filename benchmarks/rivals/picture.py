@@ -37,12 +37,18 @@ def read_frame(data: bytes) -> Pixels:
 
 
 def find_ink(pixels: Pixels) -> npt.NDArray[np.bool_]:
-    """Return which pixels are not of the background, the commonest colour in steps of 16."""
+    """Return which pixels belong to something drawn.
+
+    They differ from the background, the commonest colour in steps of 16, and from a page with nothing on it,
+    which is white.
+    """
+    if not pixels.size:
+        return np.zeros(pixels.shape[:2], bool)
     coarse = (pixels >> 4).astype(np.int32)
     key = (coarse[..., 0] << 8) | (coarse[..., 1] << 4) | coarse[..., 2]
     commonest = np.bincount(key.ravel(), minlength=4096).argmax()
     ground = np.median(pixels[key == commonest], axis=0)
-    return _differ(pixels, ground)
+    return _differ(pixels, ground) & _differ(pixels, np.array(255))
 
 
 def is_same(one: Pixels, other: Pixels) -> bool:
