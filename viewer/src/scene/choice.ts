@@ -1,10 +1,12 @@
 /** What the person chose to see: the input of everything that is drawn. */
 
-export type ViewName = "3d" | "front" | "layer";
+export const GRAPH_VIEWS = ["3d", "front", "layer"] as const;
+export type GraphViewName = (typeof GRAPH_VIEWS)[number];
+export type ViewName = GraphViewName | "matrix" | "heads" | "neuron" | "table";
 export type LayoutName = "ring" | "line" | "grid";
 export type ScaleName = "rank" | "minmax" | "lift" | "log" | "contribution";
 export type PruneName = "layer" | "row" | "strength";
-export type Direction = "sum" | "forward";
+export type Direction = "sum" | "forward" | "backward" | "asymmetry";
 
 export interface Choice {
   view: ViewName;
@@ -13,7 +15,9 @@ export interface Choice {
   prune: PruneName;
   direction: Direction;
   heads: "each" | "mean";
-  layer: number; // index of the call that the Layer view shows
+  layer: number; // index of the call in focus: of the Layer view, and of those that show one head
+  head: number; // the head in focus there
+  sinks: "shown" | "folded"; // keys that take attention and carry little
   layersOff: ReadonlySet<number>; // indices of calls that are not drawn
   chosenHeads: ReadonlySet<number>; // have a hue
   onlyChosen: boolean; // other heads are not drawn
@@ -30,12 +34,29 @@ export const MOST_HUES = 8;
 export function defaultChoice(heads: number, layout: LayoutName): Choice {
   const few = heads <= MOST_HUES;
   return {
-    view: "3d", layout, scale: "rank", prune: "layer", direction: "sum", heads: "each", layer: 0,
+    view: "3d", layout, scale: "rank", prune: "layer", direction: "sum", heads: "each",
+    layer: 0, head: 0, sinks: "shown",
     layersOff: new Set(),
     chosenHeads: new Set(few ? Array.from({ length: heads }, (_, head) => head) : []),
     onlyChosen: few,
     solo: null, attention: true, values: true, residual: true, classes: true,
   };
+}
+
+/** The choice by which a view's edges are built: views of one head see its layer, the table sees what 3D does. */
+export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
+  switch (choice.view) {
+    case "3d":
+    case "front":
+    case "layer":
+      return { ...choice, view: choice.view };
+    case "table":
+      return { ...choice, view: "3d" };
+    case "heads":
+      return { ...choice, view: "layer", direction: "forward" };
+    default:
+      return { ...choice, view: "layer" };
+  }
 }
 
 /** Heads of a call that are drawn. */

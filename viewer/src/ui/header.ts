@@ -3,6 +3,7 @@
 import { plural } from "../maths/digits";
 import { realTokens } from "../scene/layout";
 import type { ViewName } from "../scene/choice";
+import { CENTRE } from "./centre/index";
 import { button, make } from "./element";
 import type { Model } from "./model";
 import { segments } from "./segments";
@@ -30,6 +31,7 @@ export class Header {
       { value: "3d", label: "3D", title: "All layers as planes in space (1)" },
       { value: "front", label: "Front", title: "What flows from layer to layer (2)" },
       { value: "layer", label: "Layer", title: "One layer from above (3)" },
+      ...Object.entries(CENTRE).map(([value, { label, title }], n) => ({ value: value as ViewName, label, title: `${title} (${n + 4})` })),
     ], (view) => model.choose({ view }), "view", false);
     this.search = make("input", {
       class: "search",

@@ -2,6 +2,7 @@
 
 import type { Model } from "./model";
 import type { Stage } from "./stage";
+import { viewNames } from "./state";
 
 const TURN_PX = 24;
 const ZOOM_STEP = 1.2;
@@ -28,6 +29,11 @@ function belongsToInput(event: KeyboardEvent): boolean {
 export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actions: KeyActions): boolean {
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (belongsToInput(event)) return false;
+  const view = viewNames()[Number(event.key) - 1];
+  if (view) {
+    model.choose({ view });
+    return true;
+  }
   switch (event.key) {
     case "/":
       actions.search();
@@ -37,11 +43,6 @@ export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actio
       if (model.selection) model.select(null);
       else if (model.choice.solo) model.choose({ solo: null });
       else return actions.closeDrawer("any");
-      return true;
-    case "1":
-    case "2":
-    case "3":
-      model.choose({ view: (["3d", "front", "layer"] as const)[Number(event.key) - 1]! });
       return true;
     case "[":
     case "]":

@@ -1,11 +1,13 @@
 /** State of one viewer: the data, the choices, and what follows from them. No element is touched here. */
 
 import { buildGraph, type Graph } from "../scene/build";
-import { defaultChoice, type Choice, type LayoutName, type PruneName } from "../scene/choice";
+import { defaultChoice, graphChoice, type Choice, type LayoutName, type PruneName } from "../scene/choice";
+import { differenceScene, whyIncomparable } from "../scene/difference";
 import type { Edge } from "../scene/edges";
 import { indexNodes, type NodeIndex } from "../scene/nodes";
 import { orderEdges, prefixBelow, type Order } from "../scene/prune";
 import { receivedAttention } from "../scene/story";
+import { isCount } from "../wire/block";
 import { gunzip } from "../wire/inflate";
 import type { Page } from "../wire/page";
 import { readScene, type SceneData } from "../wire/scene";
@@ -40,6 +42,8 @@ export class Model {
   order!: Order;
   received!: ReturnType<typeof receivedAttention>;
   frame = -1;
+  against: number | null = null; // the frame that this one is compared with
+  incomparable: string | null = null; // why it could not be
   sliders: Record<PruneName, number> = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN }; // 0 to 1
   selection: Selection | null = null;
   hover: Selection | null = null;
@@ -63,12 +67,7 @@ export class Model {
     if (!entry) return;
     this.wanted = number;
     if (number === this.frame) return;
-    let scene = this.cache.get(number);
-    if (!scene) {
-      scene = readScene(await gunzip(entry.bytes, LONGEST_SCENE));
-      this.cache.set(number, scene);
-      for (const old of this.cache.keys()) if (this.cache.size > KEPT_FRAMES) this.cache.delete(old);
-    }
+    const scene = await this.comparedScene(number, this.against);
     if (this.wanted !== number) return;
     this.frame = number;
     const before = this.scene as SceneData | undefined;
@@ -79,6 +78,38 @@ export class Model {
     this.keepSelection(before);
     this.rebuild();
     this.tell("scene");
+  }
+
+  /** Compare the frame on show with another of the page, or with none; returns whether that could be done. */
+  async compare(against: unknown): Promise<boolean> {
+    if (against !== null && !(isCount(against) && this.page.frames[against])) return false;
+    if (against === this.against) return true;
+    this.against = against;
+    const shown = this.wanted;
+    this.wanted = this.frame = -1;
+    await this.showFrame(shown);
+    return against === null || this.incomparable === null;
+  }
+
+  /** A frame's scene, or its difference to the one that it is compared with. */
+  private async comparedScene(number: number, against: number | null): Promise<SceneData> {
+    const scene = await this.sceneOf(number);
+    this.incomparable = null;
+    if (against === null || against === number) return scene;
+    const before = await this.sceneOf(against);
+    this.incomparable = whyIncomparable(before, scene);
+    return this.incomparable === null ? differenceScene(before, scene) : scene;
+  }
+
+  /** Unpack a frame, or find it unpacked. */
+  async sceneOf(number: number): Promise<SceneData> {
+    let scene = this.cache.get(number);
+    if (!scene) {
+      scene = readScene(await gunzip(this.page.frames[number]!.bytes, LONGEST_SCENE));
+      this.cache.set(number, scene);
+      for (const old of this.cache.keys()) if (this.cache.size > KEPT_FRAMES) this.cache.delete(old);
+    }
+    return scene;
   }
 
   private setDefaults(): void {
@@ -108,9 +139,8 @@ export class Model {
   /** Change choices; edges are built and sorted anew. */
   choose(change: Partial<Choice>): void {
     this.choice = { ...this.choice, ...change };
-    if (change.view === "layer" || change.layer !== undefined) {
-      this.choice.layer = Math.min(Math.max(this.choice.layer, 0), this.scene.calls.length - 1);
-    }
+    this.choice.layer = Math.min(Math.max(this.choice.layer, 0), this.scene.calls.length - 1);
+    this.choice.head = Math.min(Math.max(this.choice.head, 0), (this.scene.calls[this.choice.layer]?.heads ?? 1) - 1);
     this.hover = null;
     if (this.selection?.kind === "edge") this.selection = null;
     this.rebuild();
@@ -118,9 +148,11 @@ export class Model {
   }
 
   private rebuild(): void {
-    this.graph = buildGraph(this.scene, this.index, this.choice);
-    this.order = orderEdges(this.graph, this.choice.prune);
-    this.received = receivedAttention(this.scene, this.index, this.choice);
+    const drawn = graphChoice(this.choice);
+    if (this.scene.before) drawn.direction = "forward"; // two differences of one pair may have two signs
+    this.graph = buildGraph(this.scene, this.index, drawn);
+    this.order = orderEdges(this.graph, drawn.prune);
+    this.received = receivedAttention(this.scene, this.index, drawn);
     const { sliders } = this;
     if (Number.isNaN(sliders.layer)) sliders.layer = this.sliderOfLayerLimit(EDGES_PER_TOKEN * this.tokens());
     const { key } = this.order;

@@ -3,12 +3,14 @@
 import { FormatFault } from "../wire/fault";
 import { readPage } from "../wire/page";
 import { make } from "./element";
+import type { State } from "./state";
 import { adoptStyle } from "./style";
 import { applyTheme, THEMES } from "./theme";
 import { Viewer, type Hooks } from "./viewer";
 
 export interface Handle {
-  state(): Record<string, unknown>;
+  state(): State;
+  apply(state: State): Promise<string[]>; // what could not be followed, in sentences
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
   destroy(): void;
@@ -35,12 +37,13 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
     showFault(root, text);
     ready();
-    return { state: () => ({ fault: text }), screenOf: () => null, screenOfEdge: () => null, destroy: () => root.replaceChildren() };
+    return { state: () => ({ fault: text }), apply: () => Promise.resolve([text]), screenOf: () => null, screenOfEdge: () => null, destroy: () => root.replaceChildren() };
   }
   root.append(viewer.element);
   void viewer.show(first);
   return {
     state: () => viewer.state(),
+    apply: (state) => viewer.published.apply(state),
     screenOf: (node) => viewer.screenOf(node),
     screenOfEdge: (k) => viewer.screenOfEdge(k),
     destroy: () => {

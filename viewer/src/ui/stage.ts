@@ -6,16 +6,17 @@ import { GlFault } from "../gl/context";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
-import { ANSWER, Edges } from "../scene/edges";
+import { Edges } from "../scene/edges";
 import { placeNodes, type Places } from "../scene/layout";
 import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
-import { storyEdges } from "../scene/story";
 import { make } from "./element";
 import { drawLabels } from "./labels";
-import { edgeLooks, endsOf, nodeLooks, pictureAtlas } from "./looks";
+import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
+import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
+import { readCamera, type PlacedCamera } from "./state";
 import { MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
@@ -158,35 +159,13 @@ export class Stage {
 
   /** Edges and nodes of what is selected, or under the pointer. */
   private mark(): void {
-    const { model } = this;
-    const shown = model.selection ?? model.hover;
-    const over = model.selection && model.hover?.kind === "edge" ? model.hover : null;
-    this.marked = new Edges();
-    this.lit = null;
-    if (shown?.kind === "token") {
-      this.marked = storyEdges(model.scene, model.graph.edges, model.graph.fixed, shown.side, shown.token);
-    } else if (shown?.kind === "answer") {
-      const { fixed } = model.graph;
-      for (let n = 0; n < fixed.length; n++) {
-        if (fixed.kind[n] === ANSWER && fixed.query[n] === shown.answer) this.marked.add(fixed.at(n));
-      }
-    } else if (shown) this.marked.add(shown.edge);
-    if (over) this.marked.add(over.edge);
-    if (shown) {
-      this.lit = endsOf(this.marked);
-      if (shown.kind === "token") {
-        for (let node = 0; node < model.index.firstAnswer; node++) {
-          const name = nameNode(model.index, node);
-          if (name.kind === "token" && name.side === shown.side && name.token === shown.token) this.lit.add(node);
-        }
-      }
-      if (shown.kind === "answer") this.lit.add(model.index.firstAnswer + shown.answer);
-      if (!model.selection && shown.kind === "edge") this.lit = null;
-    }
+    const { edges, lit } = markSelection(this.model);
+    this.marked = edges;
+    this.lit = lit;
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
     this.renderer?.setCurves("marked", this.markedCurves);
     const strength = scaleEdges("rank", this.marked).map((value) => 0.35 + 0.65 * value);
-    this.renderer?.setLooks("marked", edgeLooks(model, this.marked, this.marked.length, strength));
+    this.renderer?.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
     this.flat = null;
   }
 
@@ -225,6 +204,23 @@ export class Stage {
     step();
   }
   private tween = 0;
+
+  /** The camera and the canvas that it looks at; null before the first picture. */
+  placedCamera(): PlacedCamera | null {
+    return this.camera && { ...this.camera, width: this.size[0], height: this.size[1] };
+  }
+
+  /** Tell whether the person looks at something else than all of it. */
+  get isMoved(): boolean {
+    return this.hasMoved;
+  }
+
+  /** Look as another canvas did; returns whether that was a camera. */
+  look(value: unknown): boolean {
+    const camera = readCamera(value, this.size[0], this.size[1]);
+    if (camera) this.move(() => camera);
+    return camera !== null;
+  }
 
   /** Move the camera by hand. */
   move(change: (camera: Camera) => Camera): void {

@@ -5,6 +5,8 @@ import { nodeOf } from "../scene/nodes";
 import { FormatFault } from "../wire/fault";
 import type { Page } from "../wire/page";
 import { answerPanel } from "./answer_panel";
+import { CENTRE } from "./centre/index";
+import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
 import { button, make } from "./element";
 import { Frames } from "./frames";
@@ -14,8 +16,10 @@ import { pressKey } from "./keys";
 import { Matrix } from "./matrix";
 import { Model, type Change, type Selection } from "./model";
 import { Options } from "./options";
+import { Published } from "./published";
 import { Stage } from "./stage";
 import { scorePanel } from "./score_panel";
+import { chosenState, type State } from "./state";
 import { Status } from "./status";
 import { Strip } from "./strip";
 import { Threshold } from "./threshold";
@@ -30,6 +34,7 @@ const SLIM = 760;
 export interface Hooks {
   ownsPage?: boolean; // keys that are pressed while nothing has the focus are the viewer's
   onSelect?: (selection: Selection | null) => void;
+  onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
 }
 
@@ -49,6 +54,10 @@ export class Viewer {
   private readonly options: Options;
   private readonly strip: Strip;
   private readonly status: Status;
+  readonly published: Published;
+  private readonly middle: HTMLElement;
+  private readonly centres = new Map<string, CentreView>();
+  private centre: CentreView | null = null; // in the graph's place
   private readonly observers: ResizeObserver[] = [];
   private readonly stop = new AbortController();
   private readonly stopGestures: () => void;
@@ -63,6 +72,7 @@ export class Viewer {
     const model = (this.model = new Model(page));
     this.stage = new Stage(model, this.theme, (text) => this.showFault(text));
     this.stage.element.append(this.tip, this.fault);
+    this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
     this.header = new Header(model, {
       theme: () => this.setTheme(this.theme.name === "dark" ? "light" : "dark"),
       rail: () => this.toggle("rail"),
@@ -78,9 +88,9 @@ export class Viewer {
     this.status = new Status(model);
     const rail = make("aside", { class: "rail", attributes: { "aria-label": "heads, threshold and drawing" } },
       make("h2", { text: "Layers × heads" }), this.matrix.element, this.threshold.element, this.options.element);
+    this.middle = make("main", { class: "centre" }, this.stage.element, this.status.element);
     this.grid.append(
-      this.header.element, this.frames.element,
-      make("main", { class: "centre" }, this.stage.element, this.status.element), rail, this.panel, this.strip.element);
+      this.header.element, this.frames.element, this.middle, rail, this.panel, this.strip.element);
     this.element.append(this.grid, this.spoken);
     this.stopGestures = listenToGestures(this.stage.canvas, this.gestures());
     this.element.addEventListener("keydown", (event) => this.onKey(event), { signal: this.stop.signal });
@@ -97,8 +107,11 @@ export class Viewer {
   }
 
   private observe(): void {
-    const onStage = new ResizeObserver(() => this.stage.resize(this.stage.element.clientWidth, this.stage.element.clientHeight));
-    onStage.observe(this.stage.element);
+    const onStage = new ResizeObserver(() => {
+      const shown = this.centre?.element ?? this.stage.element;
+      (this.centre ?? this.stage).resize(shown.clientWidth, shown.clientHeight);
+    });
+    onStage.observe(this.middle);
     const onViewer = new ResizeObserver(() => this.arrange());
     onViewer.observe(this.element);
     this.observers.push(onStage, onViewer);
@@ -108,6 +121,7 @@ export class Viewer {
   async show(frame: number): Promise<void> {
     try {
       await this.model.showFrame(frame);
+      await this.published.open();
       if (this.stage.hasContext) this.showFault(null);
     } catch (fault) {
       const text = fault instanceof FormatFault ? fault.message : `This picture could not be shown: ${String(fault)}`;
@@ -122,8 +136,29 @@ export class Viewer {
     if (text !== null && !this.stage.hasContext) this.hooks.onReady?.();
   }
 
+  /** Put the chosen view into the centre. */
+  private showCentre(change: Change): void {
+    const { view } = this.model.choice;
+    const entry = CENTRE[view as keyof typeof CENTRE];
+    let wanted: CentreView | null = null;
+    if (entry) {
+      wanted = this.centres.get(view) ?? entry.make(this.model, this.theme, { say: (text) => (this.spoken.textContent = text) });
+      this.centres.set(view, wanted);
+    }
+    if (wanted === this.centre) {
+      wanted?.refresh(change);
+      return;
+    }
+    const [old, now] = [this.centre?.element ?? this.stage.element, wanted?.element ?? this.stage.element];
+    this.centre = wanted;
+    old.replaceWith(now);
+    (wanted ?? this.stage).resize(now.clientWidth, now.clientHeight);
+    wanted?.refresh("scene");
+  }
+
   private onChange(change: Change): void {
     const { model } = this;
+    if (model.hover === null) this.published.publish();
     if (change === "scene") {
       this.matrix.build(this.theme);
       this.strip.build();
@@ -142,7 +177,8 @@ export class Viewer {
     const isPreview = change === "selection" && model.hover !== null;
     if (!isPreview) this.showTip(null, 0, 0); // it tells of what was there before
     if (change !== "threshold" && !isPreview) this.showDetails();
-    this.stage.update(change);
+    this.showCentre(change);
+    if (!this.centre) this.stage.update(change);
   }
 
   private summary(): string {
@@ -204,6 +240,7 @@ export class Viewer {
     this.theme = THEMES[name];
     applyTheme(this.element, this.theme);
     this.stage.setTheme(this.theme);
+    for (const centre of this.centres.values()) centre.setTheme(this.theme);
     if (this.model.frame < 0) return;
     this.matrix.build(this.theme);
     this.threshold.setTheme(this.theme);
@@ -233,6 +270,7 @@ export class Viewer {
   private moving(move: () => void): void {
     this.showTip(null, 0, 0);
     move();
+    this.published.publish();
   }
 
   private pointRequest = 0;
@@ -266,7 +304,7 @@ export class Viewer {
 
   private onKey(event: KeyboardEvent): void {
     if (this.model.frame < 0) return;
-    const did = pressKey(event, this.model, this.stage, {
+    const did = this.centre?.press?.(event) || pressKey(event, this.model, this.stage, {
       search: () => this.header.search.focus(),
       closeDrawer: (which) => this.closeDrawer(which),
       frame: (step) => {
@@ -301,16 +339,13 @@ export class Viewer {
   }
 
   /** What is shown, as plain data. */
-  state(): Record<string, unknown> {
+  state(): State {
     const { model } = this;
     if (model.frame < 0) return { frame: model.frame, theme: this.theme.name };
-    const { choice, order, graph } = model;
+    const { order, graph } = model;
     const shown = model.shown();
     return {
-      frame: model.frame, view: choice.view, layout: choice.layout, scale: choice.scale, prune: choice.prune,
-      direction: choice.direction, merge: choice.heads, heads: [...choice.chosenHeads], solo: choice.solo, layer: choice.layer,
-      layers: model.scene.calls.map((call) => call.number).filter((n) => !choice.layersOff.has(n)),
-      threshold: model.limit(), slider: model.sliders[choice.prune], selection: model.selection,
+      ...chosenState(model), camera: this.stage.placedCamera(), threshold: model.limit(),
       shown, total: graph.total, mass: graph.mass > 0 ? order.massBefore[shown]! / graph.mass : null,
       dropped: graph.dropped, uniform: graph.flatHeads, theme: this.theme.name, open: this.open,
     };
@@ -330,6 +365,8 @@ export class Viewer {
     this.frames.stop();
     for (const observer of this.observers) observer.disconnect();
     cancelAnimationFrame(this.pointRequest);
+    this.published.destroy();
+    for (const centre of this.centres.values()) centre.destroy();
     this.stage.destroy();
     this.element.remove();
   }

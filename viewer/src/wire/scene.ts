@@ -46,6 +46,7 @@ export interface CallData {
   readonly entropy: Float32Array; // (head, query) bits
   readonly valueNorm: Float32Array | null; // (head, key)
   readonly flow: Float32Array; // (4, query): residual, attention, stream, feed_forward
+  readonly sign: Int8Array | null; // as weight, where weights are differences: 1 rose, -1 fell
 }
 
 export interface SceneData {
@@ -54,6 +55,7 @@ export interface SceneData {
   readonly calls: readonly CallData[];
   readonly outputs: OutputsData | null;
   readonly warnings: readonly string[];
+  readonly before: SceneData | null; // what a difference was taken from
 }
 
 // Token nodes of all planes that a tab can hold: 60 planes of 16,384 tokens.
@@ -76,6 +78,7 @@ export function readScene(bytes: Uint8Array): SceneData {
   if (nodes > MOST_NODES) throw new FormatFault(`The scene has ${nodes} nodes; at most ${MOST_NODES} can be drawn.`);
   return {
     model: asText(model),
+    before: null,
     sides: readSides,
     calls: calls.map((call: unknown, n) => readCall(call, n, readSides, block)),
     outputs: readOutputs(block, readSides),
@@ -161,6 +164,7 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
       ? takeArray(block, `value_norm.${n}`, [heads, keys], Float32Array)
       : null,
     flow: takeArray(block, `flow.${n}`, [4, queries], Float32Array),
+    sign: null,
   };
 }
 
