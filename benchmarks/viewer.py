@@ -25,7 +25,10 @@ from rivals.table import put_section, section
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "src" / "headscape" / "view" / "static" / "viewer.js"
-SIZES = ("12x12x16", "12x12x64", "12x12x128", "12x12x256", "12x12x512", "30x12x2048-top16")
+SIZES = (
+    "12x12x16", "12x12x64", "12x12x128", "12x12x128-edges10000", "12x12x128-edges50000", "12x12x256",
+    "12x12x512", "30x12x2048-top16",
+)  # fmt: skip
 
 
 def parse() -> argparse.Namespace:
@@ -82,7 +85,7 @@ def run_and_report(asked: argparse.Namespace) -> None:
         path.unlink(missing_ok=True)
     results = Results(path)
     with tempfile.TemporaryDirectory(prefix="headscape-pages-") as scratch:
-        sizes = sorted(map(read_size, asked.sizes), key=lambda size: size.weights)
+        sizes = sorted(map(read_size, asked.sizes), key=lambda size: size.place)
         plan = Plan(
             sizes, [find_subject(name) for name in asked.subjects], asked.rounds, asked.limit, asked.minutes,
             asked.rivals, asked.keep_pages or Path(scratch), Path(__file__).resolve(),

@@ -52,6 +52,8 @@ class Asked:
     region: str
     script: str
     still: str = ""
+    more: str = ""  # JavaScript, called with ``edges`` before the page is moved
+    edges: int | None = None
     addresses: dict[str, str] = field(default_factory=dict)
     limit_s: float = 120.0
     idle_s: float = 8.0  # a page that shows nothing and does nothing for so long will never draw
@@ -147,6 +149,10 @@ class Watch:
             box = await self._open(asked)
         finally:
             sampling.cancel()
+        if asked.more and asked.edges:
+            end = time.monotonic() + asked.limit_s
+            await self._before(end, self.page.evaluate(asked.more, asked.edges))
+            await self._settle(end, asked)
         use = measure_use(self.browser)
         self.found.resident_mb = use.resident / 1e6
         await self.devtools.send("Page.stopScreencast")

@@ -21,31 +21,39 @@ NOISE_CORNERS = 64
 class Size:
     """How much attention a page shows.
 
-    ``k`` is how many keys of a row headscape's capture keeps, None for all. Only headscape keeps some, so
-    the others are tried where ``k`` is None.
+    ``k`` is how many keys of a row headscape's capture keeps, None for all; only headscape keeps some.
+    ``edges`` is how many edges are drawn, by the libraries that draw a chosen number; None leaves it to them.
     """
 
     layers: int
     heads: int
     tokens: int
     k: int | None = None
+    edges: int | None = None
 
     @property
     def name(self) -> str:
         """Short name, such as ``12x12x128``, by which the command line chooses it."""
-        return f"{self.layers}x{self.heads}x{self.tokens}" + (f"-top{self.k}" if self.k else "")
+        rest = (f"-top{self.k}" if self.k else "") + (f"-edges{self.edges}" if self.edges else "")
+        return f"{self.layers}x{self.heads}x{self.tokens}{rest}"
 
     @property
     def weights(self) -> int:
         """How many weights the model has at this size, above the diagonal too."""
         return self.layers * self.heads * self.tokens**2
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Sizes in order: by weights, then by edges."""
+        return self.weights, self.edges or 0
+
 
 def read_size(name: str) -> Size:
     """Return the size with this name."""
-    shape, _, k = name.partition("-top")
+    shape, _, edges = name.partition("-edges")
+    shape, _, k = shape.partition("-top")
     layers, heads, tokens = map(int, shape.split("x"))
-    return Size(layers, heads, tokens, int(k) if k else None)
+    return Size(layers, heads, tokens, int(k) if k else None, int(edges) if edges else None)
 
 
 def make_tokens(length: int) -> list[str]:

@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,9 @@ class Subject:
     ``write(size, edges, folder)`` returns its text; ``edges`` is how many edges headscape's own page drew at
     this size. ``region`` is the CSS selector of what it draws. ``script`` names how it is moved: ``drag``
     turns, ``wheel`` scrolls, ``hover`` goes down its left side. ``still`` is JavaScript that stops a library
-    which draws all the time. ``weight_bytes`` is about how large a weight is in the page.
+    which draws all the time. ``draws`` says that it draws a chosen number of edges, and ``more`` is
+    JavaScript by which a page draws another number than it opens with. ``weight_bytes`` is about how large a
+    weight is in the page.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Subject:
     script: str
     package: str | None = None
     still: str = ""
+    draws: bool = False
+    more: str = ""
     weight_bytes: float = 0
 
     def too_large(self, size: Size) -> str:
@@ -78,9 +82,14 @@ def write_circuitsvis(size: Size, edges: int, folder: Path) -> str:
     sys.modules.setdefault("importlib_metadata", importlib.metadata)
     from circuitsvis.attention import attention_heads
 
-    heads = np.concatenate(list(make_layers(size)))
-    names = [f"L{n // size.heads}H{n % size.heads}" for n in range(len(heads))]
-    return _whole(attention_heads(heads, make_tokens(size.tokens), names).local_src)
+    names = [f"L{n // size.heads}H{n % size.heads}" for n in range(size.layers * size.heads)]
+    found = attention_heads(np.concatenate(list(make_layers(size))), make_tokens(size.tokens), names)
+    return _whole(found.local_src)
+
+
+def write_circuitsvis_layer(size: Size, edges: int, folder: Path) -> str:
+    """Return CircuitsVis' matrices of the first layer's heads alone, which is how it is mostly used."""
+    return write_circuitsvis(replace(size, layers=1), edges, folder)
 
 
 def write_plotly(size: Size, edges: int, folder: Path) -> str:
@@ -148,17 +157,36 @@ def _whole(body: str) -> str:
 
 
 OURS = "headscape"
+# Halve the slider's range until the edges that are at least so strong are as many as asked for.
+MORE = """async (edges) => {
+  const view = globalThis.headscapeViews[0];
+  let [few, many] = [0, 1];
+  for (let n = 0; n < 24; n++) {
+    const slider = (few + many) / 2;
+    await view.apply({ prune: "strength", slider });
+    if (view.state().shown < edges) few = slider; else many = slider;
+  }
+}"""
 SUBJECTS = (
-    Subject(OURS, write_headscape, "#headscape canvas.graph", "drag"),
+    Subject(OURS, write_headscape, "#headscape canvas.graph", "drag", draws=True, more=MORE),
     Subject("BertViz model_view", write_model_view, "#vis svg", "wheel", "bertviz", weight_bytes=44),
     Subject("BertViz head_view", write_head_view, "#vis svg", "hover", "bertviz", weight_bytes=44),
     Subject("CircuitsVis", write_circuitsvis, "[id^=circuits-vis]", "wheel", "circuitsvis", weight_bytes=14),
-    Subject("plotly Scatter3d", write_plotly, ".plotly-graph-div", "drag", "plotly"),
+    Subject(
+        "CircuitsVis, 1 layer",
+        write_circuitsvis_layer,
+        "[id^=circuits-vis]",
+        "wheel",
+        "circuitsvis",
+        weight_bytes=2,
+    ),
+    Subject("plotly Scatter3d", write_plotly, ".plotly-graph-div", "drag", "plotly", draws=True),
     Subject(
         "3d-force-graph",
         write_force_graph,
         "#graph canvas",
         "drag",
         still="() => { graph.pauseAnimation(); }",
+        draws=True,
     ),
 )

@@ -51,7 +51,8 @@ class Results:
     def failed_before(self, sizes: list[Size], now: Size, subject: str) -> str:
         """Return the name of a smaller size at which this library failed; "" if there is none."""
         for size in sizes:
-            if size.weights < now.weights and any(one["failed"] for one in self.of(size.name, subject)):
+            is_less = (size.edges is None) == (now.edges is None) and size.place < now.place
+            if is_less and any(one["failed"] for one in self.of(size.name, subject)):
                 return size.name
         return ""
 
@@ -93,6 +94,8 @@ def _is_needed(plan: Plan, results: Results, size: Size, subject: Subject, numbe
         return False
     if subject.name == OURS:
         return True
+    if size.edges and not subject.draws:
+        return False
     return size.k is None and not results.failed_before(plan.sizes, size, subject.name)
 
 
@@ -107,21 +110,25 @@ def _measure(plan: Plan, results: Results, size: Size, subject: Subject) -> dict
     if reason:
         return {"failed": f"not tried: {reason}"}
     earlier = results.of(size.name, subject.name)
+    opened_with = next((one.get("shown") for one in results.of(size.name, OURS)), None)
+    drawn = size.edges or opened_with or EDGES
     found: dict[str, Any] = {"wrote_s": earlier[0].get("wrote_s") if earlier else None}
     if not path.exists():
-        drawn = next((one.get("shown") for one in results.of(size.name, OURS)), None)
         begin = time.monotonic()
-        command = ["--write", subject.name, size.name, str(drawn or EDGES), str(path)]
+        command = ["--write", subject.name, size.name, str(drawn), str(path)]
         fault = _child(plan, command, WRITING_S)[1]
         if fault:
             return {"failed": f"could not be written: {fault}"}
         found["wrote_s"] = time.monotonic() - begin
     asked = {
         "path": str(path), "region": subject.region, "script": subject.script, "still": subject.still,
+        "more": subject.more, "edges": size.edges,
         "addresses": addresses(plan.folder), "limit_s": plan.limit_s, "shot": str(path.with_suffix(".jpg")),
     }  # fmt: skip
     out, fault = _child(plan, ["--measure", json.dumps(asked)], plan.limit_s + BESIDE_S)
     measured = {"failed": f"the browser failed: {fault}"} if fault else json.loads(out.splitlines()[-1])
+    if subject.draws and measured.get("shown") is None:
+        measured["shown"] = drawn
     return found | {"bytes": path.stat().st_size, "load": psutil.getloadavg()[0]} | measured
 
 

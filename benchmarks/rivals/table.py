@@ -172,7 +172,7 @@ def rivals_ahead(results: Results, sizes: list[Size]) -> list[str]:
 def section(results: Results, limit_s: float, steps: int, bundle: Path) -> str:
     """Return the whole section."""
     sizes = [read_size(name) for name in dict.fromkeys(one["size"] for one in results.entries)]
-    sizes.sort(key=lambda size: size.weights)
+    sizes.sort(key=lambda size: size.place)
     rounds = 1 + max(one["round"] for one in results.entries)
     empty = [one["empty_mb"] for one in results.entries if one.get("empty_mb")]
     rows = [
