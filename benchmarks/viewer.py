@@ -1,11 +1,11 @@
 """What headscape's page costs beside those of other libraries, in one Chromium on software GL.
 
 Run: python benchmarks/viewer.py [--sizes 12x12x16 ...] [--rounds 3] [--limit 120] [--minutes 20]
-[--subjects headscape ...] [--results FILE] [--markdown FILE]. Time to first picture, cost of moving it,
-memory and file size of headscape's offline page, BertViz's model and head view, CircuitsVis, plotly's
-Scatter3d and 3d-force-graph on the same attention. Every measurement is kept in the results file as it
-comes; a run that was stopped, or ended with its minutes, goes on there (``--fresh`` starts anew). Needs npm
-once, for scripts that the others load from the network, and ``pip install --no-deps bertviz circuitsvis
+[--subjects headscape ...] [--results FILE] [--resume] [--markdown FILE]. Time to first picture, cost of
+moving it, memory and file size of headscape's offline page, BertViz's model and head view, CircuitsVis,
+plotly's Scatter3d and 3d-force-graph on the same attention. Every measurement is kept in the results file
+as it comes; ``--resume`` goes on where a run was stopped or ended with its minutes, and adds rounds. Needs
+npm once, for scripts that the others load from the network, and ``pip install --no-deps bertviz circuitsvis
 plotly narwhals``.
 """
 
@@ -26,8 +26,8 @@ from rivals.table import put_section, section
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "src" / "headscape" / "view" / "static" / "viewer.js"
 SIZES = (
-    "12x12x16", "12x12x64", "12x12x128", "12x12x128-edges10000", "12x12x128-edges50000", "12x12x256",
-    "12x12x512", "30x12x2048-top16",
+    "12x12x16", "12x12x64", "12x12x96", "12x12x128", "12x12x128-edges10000",
+    "12x12x128-edges50000", "12x12x256", "12x12x512", "30x12x2048-top16",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20, help="nothing new is begun after so many")
     parser.add_argument("--rivals", type=Path, default=FOLDER, help="folder of the others' scripts")
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    parser.add_argument("--resume", action="store_true", help="go on with the results file")
     parser.add_argument("--markdown", type=Path)
     parser.add_argument(
         "--keep-pages", type=Path, help="write pages and pictures of them here, and keep these"
@@ -81,7 +81,7 @@ def main() -> None:
 def run_and_report(asked: argparse.Namespace) -> None:
     """Run what is missing in the results, and write the section after each measurement."""
     path = asked.results or asked.rivals / "results.json"
-    if asked.fresh:
+    if not asked.resume:
         path.unlink(missing_ok=True)
     results = Results(path)
     with tempfile.TemporaryDirectory(prefix="headscape-pages-") as scratch:

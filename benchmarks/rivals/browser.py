@@ -133,11 +133,12 @@ class Watch:
         self.frames: list[tuple[float, bytes]] = []  # seconds since 1970, JPEG
         self.crashed = asyncio.Event()
         self.answers: dict[str, str] = {}
+        self.limit_s = 0.0
         self.jobs: set[asyncio.Task[Any]] = set()
 
     async def measure(self, asked: Asked) -> None:
         """Fill in what is found, as far as the page lets it."""
-        self.answers = asked.addresses
+        self.answers, self.limit_s = asked.addresses, asked.limit_s
         self.page.on("crash", lambda _: self.crashed.set())
         self.devtools.on("Page.screencastFrame", self._keep_frame)
         self.devtools.on("Fetch.requestPaused", self._answer)
@@ -221,7 +222,7 @@ class Watch:
                 raise FailedPageError("the tab crashed")
             if not task.done():
                 drew = " " if self.frames else " nothing was drawn and "
-                raise FailedPageError(f"hung:{drew}the page did not answer within the limit")
+                raise FailedPageError(f"hung:{drew}the page did not answer within {self.limit_s:.0f} s")
             return task.result()
         finally:
             crash.cancel()

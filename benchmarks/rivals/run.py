@@ -72,10 +72,13 @@ class Plan:
 
 
 def run_all(plan: Plan, results: Results) -> Iterator[dict[str, Any]]:
-    """Measure what ``results`` lacks; yield each measurement. Stops when the minutes are over."""
+    """Measure what ``results`` lacks; yield each measurement. Stops when the minutes are over.
+
+    All sizes come before the next round, so that a run which ends early has measured everything once.
+    """
     end = time.monotonic() + 60 * plan.minutes
-    for size in plan.sizes:
-        for number in range(plan.rounds):
+    for number in range(plan.rounds):
+        for size in plan.sizes:
             for subject in plan.subjects:
                 if time.monotonic() > end:
                     return
@@ -84,8 +87,6 @@ def run_all(plan: Plan, results: Results) -> Iterator[dict[str, Any]]:
                     entry |= _measure(plan, results, size, subject)
                     results.add(entry)
                     yield entry
-        for subject in plan.subjects:
-            page_path(plan, size, subject).unlink(missing_ok=True)
 
 
 def _is_needed(plan: Plan, results: Results, size: Size, subject: Subject, number: int) -> bool:
@@ -129,7 +130,10 @@ def _measure(plan: Plan, results: Results, size: Size, subject: Subject) -> dict
     measured = {"failed": f"the browser failed: {fault}"} if fault else json.loads(out.splitlines()[-1])
     if subject.draws and measured.get("shown") is None:
         measured["shown"] = drawn
-    return found | {"bytes": path.stat().st_size, "load": psutil.getloadavg()[0]} | measured
+    found |= {"bytes": path.stat().st_size}
+    if measured["failed"]:
+        path.unlink()  # some have hundreds of megabytes, and none is opened again
+    return found | {"load": psutil.getloadavg()[0]} | measured
 
 
 def _child(plan: Plan, arguments: list[str], limit_s: float) -> tuple[str, str]:

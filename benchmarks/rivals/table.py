@@ -34,13 +34,13 @@ NOISE = 1.15
 
 METHOD = """\
 One Chromium with software GL for each measurement, with a fresh profile, the network off, a window of 1280
-x 800; the pages take turns, and each number is a median ({rounds} rounds; the range of the first picture in
-brackets). Attention is made up, causal, of GPT-2's shape; every page gets the same weights and tokens.
-*First picture* runs from the start of the navigation to the first frame that Chromium shows in which half
-of the graph's pixels have the colours that they keep; the graph's pixels are what differs from the
-background, in the part of the window that the graph has, once the picture no longer changes. *CPU a step*
-is the processor time of Chromium's renderer and GPU processes for one step of a fixed script of {steps}
-steps: a drag of 12 px that turns the graph (headscape, plotly, 3d-force-graph), a turn of the wheel
+x 800; the pages take turns, and each number is a median (at most {rounds} rounds; the range of the first
+picture in brackets). Attention is made up, causal, of GPT-2's shape; every page gets the same weights and
+tokens. *First picture* runs from the start of the navigation to the first frame that Chromium shows in
+which half of the graph's pixels have the colours that they keep; the graph's pixels are what differs from
+the background, in the part of the window that the graph has, once the picture no longer changes. *CPU a
+step* is the processor time of Chromium's renderer and GPU processes for one step of a fixed script of
+{steps} steps: a drag of 12 px that turns the graph (headscape, plotly, 3d-force-graph), a turn of the wheel
 (BertViz's model view, CircuitsVis), the pointer 12 px on over the tokens (BertViz's head view); *wall* is
 how long such a step takes. *Memory* is the resident size of both kinds of process; an empty page has
 {empty:.0f} MB. A page that shows nothing within {limit:.0f} s, crashes or goes idle without a picture has

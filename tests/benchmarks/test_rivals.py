@@ -140,7 +140,16 @@ def test_made_up_attention_is_causal_and_its_links_are_the_strongest(rivals):
     np.testing.assert_array_equal(weights[links.layer, links.head, links.query, links.key], links.weight)
     others = weights * (1 - np.eye(12))
     np.testing.assert_allclose(np.sort(others.ravel())[::-1][:10], links.weight)
-    assert rivals.material.read_size("30x12x2048-top16").name == "30x12x2048-top16"
+
+
+def test_a_size_is_known_by_its_name(rivals):
+    for name, size in (
+        ("12x12x16", rivals.material.Size(12, 12, 16)),
+        ("30x12x2048-top16", rivals.material.Size(30, 12, 2048, 16)),
+        ("12x12x128-edges10000", rivals.material.Size(12, 12, 128, edges=10000)),
+    ):
+        assert rivals.material.read_size(name) == size
+        assert size.name == name
 
 
 def results_with(rivals, path, **first):
@@ -171,6 +180,8 @@ def test_a_failed_page_is_in_the_table_and_not_tried_at_a_larger_size(rivals, tm
     again = rivals.run.Results(tmp_path / "r.json")  # a later run reads the same
     assert again.failed_before(sizes, sizes[1], rivals.table.MODEL_VIEW) == "12x12x128"
     assert again.failed_before(sizes, sizes[1], "headscape") == ""
+    more = rivals.material.read_size("12x12x128-edges50000")  # other work: nothing said of it
+    assert again.failed_before([*sizes, more], more, rivals.table.MODEL_VIEW) == ""
 
 
 def test_other_sections_of_the_document_stay(rivals, tmp_path):
