@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rivals.browser import STEPS, Asked, as_dict, measure_page
+from rivals.browser import Asked, as_dict, measure_page
 from rivals.material import read_size
 from rivals.pages import SUBJECTS
 from rivals.run import Plan, Results, find_subject, run_all
@@ -97,7 +97,7 @@ def run_and_report(asked: argparse.Namespace) -> None:
             print(f"{entry['size']:>18} {entry['subject']:<20} {said}", flush=True)
     if not results.entries:
         sys.exit("Nothing was measured.")
-    text = section(results, asked.limit, STEPS, BUNDLE)
+    text = section(results, asked.limit, BUNDLE)
     print(text)
     if asked.markdown:
         put_section(asked.markdown, text)

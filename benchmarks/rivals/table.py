@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from rivals.browser import LEAST_STEPS, MOVING_S, STEPS
 from rivals.material import Size, read_size
 from rivals.pages import OURS, SUBJECTS
 from rivals.run import Results
@@ -32,28 +33,7 @@ MEASURES = {
 # Ratios nearer to 1 than this are noise.
 NOISE = 1.15
 
-METHOD = """\
-One Chromium with software GL for each measurement, with a fresh profile, the network off, a window of 1280
-x 800; the pages take turns, and each number is a median (at most {rounds} rounds; the range of the first
-picture in brackets). Attention is made up, causal, of GPT-2's shape; every page gets the same weights and
-tokens. *First picture* runs from the start of the navigation to the first frame that Chromium shows in
-which half of the graph's pixels have the colours that they keep; the graph's pixels are what differs from
-the background, in the part of the window that the graph has, once the picture no longer changes. *CPU a
-step* is the processor time of Chromium's renderer and GPU processes for one step of a fixed script of
-{steps} steps: a drag of 12 px that turns the graph (headscape, plotly, 3d-force-graph), a turn of the wheel
-(BertViz's model view, CircuitsVis), the pointer 12 px on over the tokens (BertViz's head view); *wall* is
-how long such a step takes. *Memory* is the resident size of both kinds of process; an empty page has
-{empty:.0f} MB. A page that shows nothing within {limit:.0f} s, crashes or goes idle without a picture has
-failed; larger sizes are then not tried.
-
-Not the same work: BertViz and CircuitsVis draw **all** weights (the head view those of one layer) and only
-scroll them, and all their numbers are in the page. plotly and 3d-force-graph get positions and **only** as
-many edges as headscape's page opens with, the strongest, so that the pictures are alike; headscape's page
-holds all weights of all heads, and draws more on demand. Sizes with "top" are of a capture that keeps the
-strongest keys of a row, which only headscape has. plotly, 3d-force-graph and CircuitsVis carry their
-scripts in the page; BertViz loads d3, jQuery and require (0.4 MB, not counted) from a content network, and
-here gets them from npm's packages by interception (jQuery 2.1.0 for 2.0.0, which npm lacks), so that no
-request leaves the machine. There was no GPU: take the numbers as ratios."""
+METHOD = Path(__file__).with_name("method.md")
 
 
 def machine(entries: list[dict[str, Any]]) -> str:
@@ -169,11 +149,10 @@ def rivals_ahead(results: Results, sizes: list[Size]) -> list[str]:
     return lines or ["- Nowhere, in these measures."]
 
 
-def section(results: Results, limit_s: float, steps: int, bundle: Path) -> str:
+def section(results: Results, limit_s: float, bundle: Path) -> str:
     """Return the whole section."""
     sizes = [read_size(name) for name in dict.fromkeys(one["size"] for one in results.entries)]
     sizes.sort(key=lambda size: size.place)
-    rounds = 1 + max(one["round"] for one in results.entries)
     empty = [one["empty_mb"] for one in results.entries if one.get("empty_mb")]
     rows = [
         row_of(size.name, subject.name, results.of(size.name, subject.name))
@@ -181,16 +160,17 @@ def section(results: Results, limit_s: float, steps: int, bundle: Path) -> str:
         for subject in SUBJECTS
         if results.of(size.name, subject.name)
     ]
-    method = METHOD.format(
-        rounds=rounds, steps=steps, limit=limit_s, empty=statistics.median(empty) if empty else 0
-    )
+    method = METHOD.read_text(encoding="utf-8").format(
+        steps=STEPS, least=LEAST_STEPS, moving=f"{MOVING_S:.0f}", limit=f"{limit_s:.0f}",
+        empty=_whole(statistics.median(empty) if empty else None),
+    )  # fmt: skip
     lines = [
         HEADING, "",
         f"Measured by `benchmarks/viewer.py` (`make viewer-costs`): {machine(results.entries)}.", "",
         *(f"| {' | '.join(line)} |" for line in (COLUMNS, ["---"] * len(COLUMNS), *rows)), "",
         "Targets:", "", *targets(results, sizes, bundle), "",
         f"Where another page is ahead of headscape's by more than {NOISE:.2f} times:", "",
-        *rivals_ahead(results, sizes), "", method,
+        *rivals_ahead(results, sizes), "", method.rstrip(),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -174,7 +174,7 @@ def test_targets_are_judged_by_what_was_measured(rivals, tmp_path, theirs, verdi
 
 def test_a_failed_page_is_in_the_table_and_not_tried_at_a_larger_size(rivals, tmp_path):
     results = results_with(rivals, tmp_path / "r.json", headscape=2.0, model_view="the tab crashed")
-    text = rivals.table.section(results, 120, 30, tmp_path / "none.js")
+    text = rivals.table.section(results, 120, tmp_path / "none.js")
     assert "| 12x12x128 | BertViz model_view | – | **the tab crashed** |" in text
     sizes = [rivals.material.read_size(name) for name in ("12x12x128", "12x12x256")]
     again = rivals.run.Results(tmp_path / "r.json")  # a later run reads the same
