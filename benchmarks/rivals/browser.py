@@ -161,7 +161,8 @@ class Watch:
             Path(asked.shot).write_bytes(self.frames[-1][1])
         with contextlib.suppress(Error):
             self.found.shown = await self.page.evaluate("globalThis.headscapeViews?.[0].state().shown")
-        await self._move(asked, box)
+        with contextlib.suppress(FailedPageError):  # it has opened; without steps the table says so
+            await self._move(asked, box)
 
     async def _open(self, asked: Asked) -> Box:
         """Wait for the picture that stays; note when it was there."""
@@ -209,7 +210,7 @@ class Watch:
     async def _place(self, region: str) -> Box:
         """Return the part of the window that a region has; an empty box where there is none."""
         found = self.page.locator(region)
-        place = await found.first.bounding_box(timeout=5000) if await found.count() else None
+        place = await found.first.bounding_box(timeout=1e3 * self.limit_s) if await found.count() else None
         return Box(0, 0, 0, 0) if place is None else _clip(place)
 
     async def _before(self, end: float, work: Any) -> Any:

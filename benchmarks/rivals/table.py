@@ -86,7 +86,7 @@ def row_of(size: str, subject: str, entries: list[dict[str, Any]]) -> list[str]:
 
 
 def _whole(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def largest_opened(results: Results, sizes: list[Size], subject: str) -> Size | None:
