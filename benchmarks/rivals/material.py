@@ -15,6 +15,8 @@ from headscape.trace.trace import Trace
 Floats = npt.NDArray[np.float32]
 # Rows of one length share a block of noise, read from another corner for each head.
 NOISE_CORNERS = 64
+# Of the drum of rings: radius of a ring, and the way to the next.
+RADIUS, GAP = 100.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,11 @@ class Links:
     key: npt.NDArray[np.intp]
     weight: Floats
 
+    @property
+    def depth(self) -> float:
+        """How far in front of the drum a camera of 50 degrees sees all of it, in a window of 1280 x 800."""
+        return 0.67 * GAP * len(self.positions) + RADIUS
+
 
 def make_links(size: Size, count: int) -> Links:
     """Return the ``count`` strongest weights, those of a token to itself left out."""
@@ -138,8 +145,8 @@ def make_links(size: Size, count: int) -> Links:
     best = best[np.argsort(-flat[best], kind="stable")]
     layer, head, query, key = np.unravel_index(best, weights.shape)
     angle = 2 * np.pi * own / size.tokens
-    ring = np.stack([100 * np.cos(angle), 100 * np.sin(angle)], -1)
+    ring = np.stack([RADIUS * np.cos(angle), RADIUS * np.sin(angle)], -1)
     positions = np.empty((size.layers, size.tokens, 3))
     positions[:, :, 1:] = ring
-    positions[:, :, 0] = 60.0 * (np.arange(size.layers) - size.layers / 2)[:, None]
+    positions[:, :, 0] = GAP * (np.arange(size.layers) - (size.layers - 1) / 2)[:, None]
     return Links(positions, layer, head, query, key, flat[best])
