@@ -129,7 +129,7 @@ def write_force_graph(size: Size, edges: int, folder: Path) -> str:
 <script>
 const data = {json.dumps(_graph_data(size, links))};
 const graph = ForceGraph3D()(document.getElementById("graph")).backgroundColor("#ffffff")
-  .cooldownTicks(0).nodeVal(1).nodeColor(() => "#333").linkColor((link) => link.color).linkOpacity(0.6)
+  .cooldownTicks(0).nodeRelSize(1.5).nodeColor(() => "#333").linkColor((link) => link.color).linkOpacity(0.6)
   .enableNodeDrag(false).graphData(data).cameraPosition({{ z: {round(links.depth)} }});
 </script>""")
 
