@@ -112,12 +112,7 @@ async def _measure(asked: Asked) -> Found:
             try:
                 page = context.pages[0]
                 version = await (await context.new_cdp_session(page)).send("Browser.getVersion")
-                found.browser = (
-                    version["product"]
-                    .replace("/", " ")
-                    .replace("HeadlessChrome", "Chrome")
-                    .replace("Chrome", "Chromium")
-                )
+                found.browser = "Chromium " + version["product"].partition("/")[2]
                 watch = Watch(page, await context.new_cdp_session(page), find_browser(profile), found)
                 await watch.measure(asked)
             except FailedPageError as fault:

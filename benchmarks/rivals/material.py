@@ -1,7 +1,7 @@
 """Attention of GPT-2's shape, made up: causal rows with the patterns that heads of real models have."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from headscape.trace.trace import Trace
 Floats = npt.NDArray[np.float32]
 # Rows of one length share a block of noise, read from another corner for each head.
 NOISE_CORNERS = 64
+# As many patterns as heads take turns with: a layer and the one so many later differ by noise alone.
+DISTINCT = 6
 # Of the drum of rings: radius of a ring, and the way to the next.
 RADIUS, GAP = 100.0, 60.0
 
@@ -97,20 +99,29 @@ def make_layers(size: Size, *, seed: int = 0) -> Iterator[Floats]:
 
 
 def make_trace(size: Size, *, seed: int = 0) -> Trace:
-    """Return the attention as a capture of a model would."""
+    """Return the attention as a capture of a model would.
+
+    Where ``size.k`` keeps some keys, each group of :data:`DISTINCT` layers repeats the one before it: it
+    takes minutes to choose the keys of as many rows as such sizes have.
+    """
     none = np.zeros((1, size.tokens), bool)
     shape = (1, size.heads, size.tokens, size.tokens)
     visible = np.broadcast_to(np.arange(1, size.tokens + 1, dtype=np.int32), shape[:3])
     rng = np.random.default_rng(seed)
-    calls = []
-    for layer, weights in enumerate(make_layers(size, seed=seed)):
+    found: dict[int, AttentionCall] = {}
+    distinct = min(size.layers, DISTINCT) if size.k else size.layers
+    for layer, weights in enumerate(make_layers(replace(size, layers=distinct), seed=seed)):
         norms = rng.gamma(4, 0.2, (1, size.heads, size.tokens)).astype(np.float32)
         flow = rng.gamma(6, 0.5, (1, 4, size.tokens)).astype(np.float32)
-        path = f"h.{layer}.attn"
         arrays = gather_rows([(0, weights[None], visible)], shape, size.k, Facts(none, none, norms, flow))
-        calls.append(AttentionCall(path, path, layer, "self", "sdpa", 0, 0, layer, shape, arrays, 0.0))
+        for number in range(layer, size.layers, distinct):
+            path = f"h.{number}.attn"
+            found[number] = AttentionCall(
+                path, path, number, "self", "sdpa", 0, 0, number, shape, arrays, 0.0
+            )
     side = Side("tokens", size.tokens, size.layers + 1, (tuple(make_tokens(size.tokens)),))
-    return Trace(tuple(calls), (side,), None, (), "GPT2Model", None)
+    calls = tuple(found[number] for number in range(size.layers))
+    return Trace(calls, (side,), None, (), "GPT2Model", None)
 
 
 @dataclass(frozen=True)

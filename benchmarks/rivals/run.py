@@ -18,7 +18,7 @@ from rivals.scripts import addresses
 # Seconds that a measurement may take beyond the page's own limit: the browser's start, moving, the end.
 BESIDE_S = 120
 # Seconds that writing one page may take.
-WRITING_S = 300
+WRITING_S = 600
 # Edges that others draw where headscape's own page was not measured before them.
 EDGES = 2000
 

@@ -119,7 +119,8 @@ def targets(results: Results, sizes: list[Size], bundle: Path) -> list[str]:
         entries = results.of(name, OURS)
         if entries:
             opens = median(entries, "first_picture_s")
-            lines.append(f"{name} opens: {_verdict(opens is not None)}.")
+            said = entries[-1]["failed"] if opens is None else f"first picture after {opens:.1f} s"
+            lines.append(f"{name} opens: {said}, {_verdict(opens is not None)}.")
     if bundle.exists():
         size = len(gzip.compress(bundle.read_bytes(), 9))
         lines.append(
