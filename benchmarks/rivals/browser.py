@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
+import numpy as np
 from playwright.async_api import CDPSession, Error, Page, async_playwright
 from playwright.async_api import TimeoutError as LateError
 
 from rivals.picture import LEAST_INK, Box, Pixels, find_ink, first_there, is_same, read_frame
-from rivals.processes import find_browser, measure_use
+from rivals.processes import Meter, find_browser
 
 # The same as in tests/browser/conftest.py; a test compares them.
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -66,6 +66,7 @@ class Found:
 
     failed: str = ""
     first_picture_s: float | None = None
+    first_cpu_s: float | None = None  # of the renderer and the GPU process until then
     resident_mb: float | None = None
     peak_mb: float | None = None
     empty_mb: float | None = None
@@ -113,7 +114,7 @@ async def _measure(asked: Asked) -> Found:
                 page = context.pages[0]
                 version = await (await context.new_cdp_session(page)).send("Browser.getVersion")
                 found.browser = "Chromium " + version["product"].partition("/")[2]
-                watch = Watch(page, await context.new_cdp_session(page), find_browser(profile), found)
+                watch = Watch(page, await context.new_cdp_session(page), Meter(find_browser(profile)), found)
                 await watch.measure(asked)
             except FailedPageError as fault:
                 found.failed = str(fault)
@@ -128,9 +129,10 @@ async def _measure(asked: Asked) -> Found:
 class Watch:
     """One page while it is measured."""
 
-    def __init__(self, page: Page, devtools: CDPSession, browser: psutil.Process, found: Found) -> None:
-        self.page, self.devtools, self.browser, self.found = page, devtools, browser, found
+    def __init__(self, page: Page, devtools: CDPSession, meter: Meter, found: Found) -> None:
+        self.page, self.devtools, self.meter, self.found = page, devtools, meter, found
         self.frames: list[tuple[float, bytes]] = []  # seconds since 1970, JPEG
+        self.samples: list[tuple[float, float]] = []  # seconds since 1970, processor seconds
         self.crashed = asyncio.Event()
         self.answers: dict[str, str] = {}
         self.limit_s = 0.0
@@ -143,7 +145,7 @@ class Watch:
         self.devtools.on("Page.screencastFrame", self._keep_frame)
         self.devtools.on("Fetch.requestPaused", self._answer)
         await self.devtools.send("Fetch.enable", {"patterns": [{"urlPattern": "http*://*"}]})
-        self.found.empty_mb = measure_use(self.browser).resident / 1e6
+        self.found.empty_mb = self.meter.read().resident / 1e6
         await self.devtools.send("Page.startScreencast", {"format": "jpeg", "quality": 85})
         sampling = asyncio.create_task(self._sample())
         try:
@@ -154,7 +156,7 @@ class Watch:
             end = time.monotonic() + asked.limit_s
             await self._before(end, self.page.evaluate(asked.more, asked.edges))
             await self._settle(end, asked)
-        use = measure_use(self.browser)
+        use = self.meter.read()
         self.found.resident_mb = use.resident / 1e6
         await self.devtools.send("Page.stopScreencast")
         if asked.shot:
@@ -179,6 +181,9 @@ class Watch:
         if there is None:  # the picture went away while this was being asked
             raise FailedPageError("no picture that stays")
         self.found.first_picture_s = there - origin
+        at, spent = zip(*self.samples, strict=True)
+        before, until = np.interp([origin, there], at, spent)
+        self.found.first_cpu_s = float(until - before)
         return box
 
     async def _settle(self, end: float, asked: Asked) -> Box:
@@ -186,7 +191,7 @@ class Watch:
         last: Pixels | None = None
         box = Box(0, 0, 0, 0)
         changed = busy = cpu_at = time.monotonic()
-        cpu = measure_use(self.browser).cpu_s
+        cpu = self.meter.read().cpu_s
         while time.monotonic() < end:
             await self._before(end, self.page.evaluate(ANSWER))
             box = await self._before(end, self._place(asked.region))
@@ -194,7 +199,7 @@ class Watch:
             pixels = box.of(read_frame(self.frames[-1][1])) if self.frames else None
             if pixels is not None and (last is None or not is_same(pixels, last)):
                 last, changed = pixels, now
-            spent = measure_use(self.browser).cpu_s
+            spent = self.meter.read().cpu_s
             if spent - cpu > IDLE_SHARE * (now - cpu_at):
                 busy = now
             cpu, cpu_at = spent, now
@@ -241,7 +246,7 @@ class Watch:
         if asked.script == "drag":
             await self._before(end, mouse.down())
         await self._rest(2.0)
-        before, begin = measure_use(self.browser).cpu_s, time.monotonic()
+        before, begin = self.meter.read().cpu_s, time.monotonic()
         steps = 0
         while steps < STEPS and time.monotonic() - begin < MOVING_S:
             way = 1 if steps % STEPS < STEPS // 2 else -1
@@ -257,7 +262,7 @@ class Watch:
         if asked.still:
             await self._before(end, self.page.evaluate(asked.still))
         await self._rest(5.0)
-        spent = measure_use(self.browser).cpu_s - before
+        spent = self.meter.read().cpu_s - before
         self.found.steps = steps
         if steps < LEAST_STEPS:
             return
@@ -266,18 +271,20 @@ class Watch:
     async def _rest(self, limit_s: float) -> None:
         """Wait until the browser does nothing, so that all work is counted, or for ``limit_s``."""
         end = time.monotonic() + limit_s
-        spent = measure_use(self.browser).cpu_s
+        spent = self.meter.read().cpu_s
         while time.monotonic() < end:
             await asyncio.sleep(0.3)
-            now = measure_use(self.browser).cpu_s
+            now = self.meter.read().cpu_s
             if now - spent <= IDLE_SHARE * 0.3:
                 return
             spent = now
 
     async def _sample(self) -> None:
-        """Note the largest memory while the page opens."""
+        """Note the largest memory and the processor time while the page opens."""
         while True:
-            self.found.peak_mb = max(self.found.peak_mb or 0, measure_use(self.browser).resident / 1e6)
+            use = self.meter.read()
+            self.samples.append((time.time(), use.cpu_s))
+            self.found.peak_mb = max(self.found.peak_mb or 0, use.resident / 1e6)
             await asyncio.sleep(0.1)
 
     def _keep_frame(self, event: dict[str, Any]) -> None:

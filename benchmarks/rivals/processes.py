@@ -9,7 +9,7 @@ TYPES = ("renderer", "gpu-process")
 
 @dataclass
 class Usage:
-    """Processor seconds spent so far, and resident bytes."""
+    """Processor seconds spent so far, and resident bytes now."""
 
     cpu_s: float
     resident: int
@@ -27,17 +27,23 @@ def find_browser(profile: str) -> psutil.Process:
     raise RuntimeError(f"no browser with the profile {profile} was started by this process.")
 
 
-def measure_use(browser: psutil.Process) -> Usage:
-    """Add up what all renderers and the GPU process of one browser use."""
-    total = Usage(0.0, 0)
-    for process in browser.children(recursive=True):
-        try:
-            line = process.cmdline()
-            if not any(f"--type={kind}" in line for kind in TYPES):
+class Meter:
+    """Adds up what all renderers and the GPU process of one browser use; those that ended still count."""
+
+    def __init__(self, browser: psutil.Process) -> None:
+        self.browser = browser
+        self.spent: dict[int, float] = {}  # processor seconds of each process
+
+    def read(self) -> Usage:
+        """Return what they used by now."""
+        resident = 0
+        for process in self.browser.children(recursive=True):
+            try:
+                line = process.cmdline()
+                if any(f"--type={kind}" in line for kind in TYPES):
+                    times = process.cpu_times()
+                    self.spent[process.pid] = times.user + times.system
+                    resident += process.memory_info().rss
+            except psutil.Error:
                 continue
-            times = process.cpu_times()
-            total.cpu_s += times.user + times.system
-            total.resident += process.memory_info().rss
-        except psutil.Error:
-            continue
-    return total
+        return Usage(sum(self.spent.values()), resident)

@@ -60,6 +60,7 @@ def test_a_picture_that_comes_late_is_timed_and_moved(tmp_path):
     found = measure(tmp_path, MOVES)
     assert found["failed"] == ""
     assert DRAWS_AFTER_S <= found["first_picture_s"] < DRAWS_AFTER_S + 8
+    assert 0 < found["first_cpu_s"] < 8 * found["first_picture_s"]
     assert found["steps"] >= 3
     assert found["step_cpu_ms"] > 0
     assert found["step_wall_ms"] > 0
@@ -140,6 +141,16 @@ def test_made_up_attention_is_causal_and_its_links_are_the_strongest(rivals):
     np.testing.assert_array_equal(weights[links.layer, links.head, links.query, links.key], links.weight)
     others = weights * (1 - np.eye(12))
     np.testing.assert_allclose(np.sort(others.ravel())[::-1][:10], links.weight)
+
+
+def test_layers_of_a_kept_few_keys_come_round_again(rivals):
+    trace = rivals.material.make_trace(rivals.material.Size(8, 2, 20, k=4))
+    assert [call.layer for call in trace.calls] == [call.plane for call in trace.calls] == list(range(8))
+    (keys, weights), (again, _) = trace.calls[1].top(0), trace.calls[7].top(0)
+    np.testing.assert_array_equal(keys, again)
+    assert keys.shape[-1] == 4
+    rows = list(rivals.material.make_layers(rivals.material.Size(6, 2, 20)))[1]
+    np.testing.assert_allclose(weights.max(-1), rows.max(-1))
 
 
 def test_a_size_is_known_by_its_name(rivals):
