@@ -10,6 +10,7 @@ import numpy as np
 
 from headscape.errors import LabelError, OptionError, expect_option
 from headscape.trace.outputs import share_text
+from headscape.trace.texts import JOIN
 from headscape.trace.trace import Trace
 from headscape.view.scene import scene_block
 
@@ -65,6 +66,7 @@ class EncodedFrame:
     group: str
     number: int
     data: bytes
+    example: int = 0
     against: int | None = None
     tokens: tuple[int, ...] = ()  # of each side
     marks: Mapping[str, float] = field(default_factory=dict)
@@ -73,7 +75,7 @@ class EncodedFrame:
         """Return what the page's list of frames says; ``array`` names the bytes."""
         said: dict[str, Any] = {
             "label": self.label, "group": self.group, "number": self.number, "array": array,
-            "tokens": list(self.tokens),
+            "example": self.example, "tokens": list(self.tokens),
         }  # fmt: skip
         if self.against is not None:
             said["against"] = self.against
@@ -93,7 +95,8 @@ def encode_frame(frame: Frame, number: int) -> EncodedFrame:
     # mtime=0: the same trace gives the same file
     data = gzip.compress(block, compresslevel=6, mtime=0)
     return EncodedFrame(
-        label, frame.group, number if frame.number is None else frame.number, data, frame.against,
+        label, frame.group, number if frame.number is None else frame.number, data,
+        frame.example, frame.against,
         tuple(side.length for side in frame.trace.sides), _marks(frame),
     )  # fmt: skip
 
@@ -117,11 +120,12 @@ def _describe(frame: Frame) -> str:
     outputs = frame.trace.outputs
     if outputs is not None and outputs.scores.shape[1]:
         name, share = outputs.names(frame.example)[0], float(outputs.probabilities[frame.example, 0])
-        answer = f"{name} {share_text(share)}"
+        answer = f"{outputs.texts([name])[0]} {share_text(share)}"
         if frame.truth is None:
             return answer
-        return f"right: {answer}" if name == frame.truth else f"wrong: {answer}, truly {frame.truth}"
-    words = " ".join(frame.trace.tokens(frame.example))
+        truth = outputs.texts([frame.truth])[0]
+        return f"right: {answer}" if name == frame.truth else f"wrong: {answer}, truly {truth}"
+    words = " ".join(frame.trace.sides[0].texts(frame.example)).replace(f" {JOIN}", "")
     return words if len(words) <= LONGEST_LABEL else words[: LONGEST_LABEL - 1] + "…"
 
 

@@ -98,10 +98,10 @@ def _row_budget(trace: Trace) -> int:
 
 
 def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:
-    tokens = scene.trace.tokens(scene.example, number)
+    raw, tokens = side.tokens(scene.example), side.texts(scene.example)
     for position, token in enumerate(tokens):
         if len(token) > LONGEST_TOKEN:
-            tokens[position] = token[:LONGEST_TOKEN]
+            tokens[position], raw[position] = token[:LONGEST_TOKEN], raw[position][:LONGEST_TOKEN]
             scene.warnings.append(
                 f"token {position} of {side.name} has {len(token):,} characters; the page holds the first "
                 f"{LONGEST_TOKEN:,}."
@@ -109,7 +109,7 @@ def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:
     patches = side.patches(scene.example)
     if patches is not None:
         scene.arrays[f"patches.{number}"] = patches
-    return {
+    return ({} if raw == tokens else {"raw": raw}) | {
         "name": side.name,
         "tokens": tokens,
         "padded": np.flatnonzero(scene.trace.padded(scene.example, number)).tolist(),
@@ -205,15 +205,17 @@ def _outputs(scene: _Scene, truth: str | None) -> dict[str, Any] | None:
     contribution = outputs.contribution(example)
     if contribution is not None:
         scene.arrays["class"] = np.nan_to_num(contribution)
-    return {
+    names = outputs.names(example)
+    texts = outputs.texts(names)
+    return ({} if texts == names else {"raw": names}) | {
         "kind": outputs.kind,
         "side": outputs.side,
-        "names": outputs.names(example),
+        "names": texts,
         "scores": _numbers(outputs.scores[example]),
         "probabilities": _numbers(outputs.probabilities[example]),
         "base": _numbers(outputs.base[example]),
         "method": outputs.method,
-        "truth": truth,
+        "truth": None if truth is None else outputs.texts([truth])[0],
     }
 
 

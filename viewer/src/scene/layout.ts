@@ -46,31 +46,42 @@ export function realTokens(side: SideData): number[] {
   return side.tokens.map((_, token) => token).filter((token) => !side.padded[token]);
 }
 
+/** Tokens that a layout leaves room for. */
+function slotsOf(side: SideData, real: readonly number[]): number {
+  return side.slots - side.tokens.length + real.length;
+}
+
 type Place = readonly [number, number];
 
-/** Tokens on a circle of radius 1, the first at the top, clockwise; one alone in the middle. */
-export function ringPlaces(count: number): Place[] {
-  if (count === 1) return [[0, 0]];
+/** Tokens on a circle of radius 1 with room for `slots`, the first at the top, clockwise; one alone in the middle. */
+export function ringPlaces(count: number, slots = count): Place[] {
+  if (slots === 1) return [[0, 0]];
   return Array.from({ length: count }, (_, n) => {
-    const angle = (2 * Math.PI * n) / Math.max(count, 1);
+    const angle = (2 * Math.PI * n) / Math.max(slots, 1);
     return [Math.sin(angle), Math.cos(angle)] as const;
   });
 }
 
-/** Tokens in an upright line from 1 down to -1. */
-export function linePlaces(count: number): Place[] {
-  return Array.from({ length: count }, (_, n) => [0, count > 1 ? 1 - (2 * n) / (count - 1) : 0] as const);
+/** Tokens in an upright line from 1 down to -1, where the last of `slots` stands. */
+export function linePlaces(count: number, slots = count): Place[] {
+  return Array.from({ length: count }, (_, n) => [0, slots > 1 ? 1 - (2 * n) / (slots - 1) : 0] as const);
 }
 
-/** Patches in the rows and columns of their image, tokens without a patch in rows above them. */
-export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[]): Place[] {
-  let columns = Math.max(1, Math.ceil(Math.sqrt(real.length)));
-  let rows = Math.ceil(real.length / columns);
+/** Patches in the rows and columns of their image, frames side by side, tokens without a patch in rows above. */
+export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[], slots = real.length): Place[] {
+  let columns = Math.max(1, Math.ceil(Math.sqrt(slots)));
+  let rows = Math.ceil(slots / columns);
   let place: readonly number[] = real.map((_, n) => n);
   if (side.grid) {
-    [rows, columns] = side.grid;
-    const outside = side.tokens.length - rows * columns;
-    place = real.map((token) => token - outside);
+    const [frames, high, wide] = side.grid;
+    [rows, columns] = [high, frames * (wide + 1) - 1];
+    const outside = side.tokens.length - frames * high * wide;
+    place = real.map((token) => {
+      const at = token - outside;
+      if (at < 0) return at;
+      const within = at % (high * wide);
+      return Math.floor(within / wide) * columns + Math.floor(at / (high * wide)) * (wide + 1) + (within % wide);
+    });
   }
   const least = place.reduce((low, at) => Math.min(low, at), 0);
   const above = Math.ceil(-least / columns);
@@ -85,21 +96,30 @@ export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readon
 
 export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[] } {
   const real = realTokens(side);
-  const places =
-    name === "ring" ? ringPlaces(real.length) : name === "line" ? linePlaces(real.length) : gridPlaces(side, real);
+  const slots = slotsOf(side, real);
+  const places = name === "ring" ? ringPlaces(real.length, slots)
+    : name === "line" ? linePlaces(real.length, slots) : gridPlaces(side, real, slots);
   return { real, places };
 }
 
 const SHAPES = { ring: "disc", line: "column", grid: "sheet" } as const;
 
-/** Column at which each side starts: sides follow each other from left to right. */
-function sideColumns(scene: SceneData, step: number): number[] {
+/** Column at which each side starts, and the last one: sides follow each other, those that are only read come first. */
+function sideColumns(scene: SceneData, step: number): { columns: number[]; end: number } {
+  const columns = scene.sides.map(() => 0);
   let at = 0;
-  return scene.sides.map((side) => {
-    const start = at;
-    at += side.planes - 1 + step;
-    return start;
-  });
+  for (const side of sidesInOrder(scene)) {
+    columns[side] = at;
+    at += scene.sides[side]!.planes - 1 + step;
+  }
+  return { columns, end: at - step };
+}
+
+/** Numbers of the sides from left to right. */
+export function sidesInOrder(scene: SceneData): number[] {
+  const all = scene.sides.map((_, side) => side);
+  const asks = (side: number) => scene.calls.some((call) => call.querySide === side);
+  return [...all.filter((side) => !asks(side)), ...all.filter(asks)];
 }
 
 /** Place all nodes; `aspect` is width / height of the free canvas. */
@@ -116,8 +136,8 @@ function spacingOf(places: readonly Place[]): number {
 
 function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene, SIDE_STEP);
-  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.5 : 0);
+  const { columns, end } = sideColumns(scene, SIDE_STEP);
+  const last = end + (index.answers ? 1.5 : 0);
   const { gap, stretch } = stackProportions(last, scene.sides.length, choice.layout, aspect);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;
@@ -170,14 +190,14 @@ function halfOf(places: readonly Place[], layout: LayoutName): [number, number] 
 /** Planes as columns from left to right, tokens from top to bottom. */
 function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene, SIDE_STEP_FRONT);
-  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.15 : 0);
+  const { columns, end } = sideColumns(scene, SIDE_STEP_FRONT);
+  const last = end + (index.answers ? 1.15 : 0);
   const gap = (2 * aspect) / Math.max(last, 1);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;
   scene.sides.forEach((side, s) => {
     const real = realTokens(side);
-    const places = linePlaces(real.length);
+    const places = linePlaces(real.length, slotsOf(side, real));
     spacing = Math.min(spacing, spacingOf(places));
     for (let plane = 0; plane < side.planes; plane++) {
       const x = (columns[s]! + plane) * gap;

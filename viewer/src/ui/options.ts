@@ -7,7 +7,7 @@ import { make } from "./element";
 import type { Model } from "./model";
 import { segments } from "./segments";
 
-type Switch = "attention" | "values" | "residual" | "classes" | "onlyChosen";
+type Switch = "attention" | "values" | "residual" | "feedForward" | "classes" | "onlyChosen";
 
 export class Options {
   readonly element: HTMLElement;
@@ -46,6 +46,7 @@ export class Options {
         this.check("attention", "attention", "Edges within a layer's plane"),
         this.check("values", "values", "What the values carry from plane to plane"),
         this.check("residual", "residual", "Each token's own state, carried on"),
+        this.check("feedForward", "feed-forward", "A spindle for each feed-forward block: the wider, the more of the stream it makes up"),
         this.check("classes", "answers", "What each token adds to each answer's score"),
         this.check("onlyChosen", "coloured heads only", "Hide heads that have no colour"),
       ),
