@@ -285,7 +285,7 @@ class Watch:
             use = self.meter.read()
             self.samples.append((time.time(), use.cpu_s))
             self.found.peak_mb = max(self.found.peak_mb or 0, use.resident / 1e6)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)  # looking through all processes takes some 10 ms
 
     def _keep_frame(self, event: dict[str, Any]) -> None:
         at = event["metadata"].get("timestamp", time.time())
