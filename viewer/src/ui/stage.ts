@@ -1,10 +1,9 @@
 /** The graph: canvases, camera, and drawing on demand. */
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
-import { cubicAt } from "../maths/curve";
 import { GlFault } from "../gl/context";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
-import { Renderer } from "../gl/renderer";
+import { Renderer, type BatchName, type Picture } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
 import { placeNodes, type Places } from "../scene/layout";
@@ -13,7 +12,7 @@ import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
 import { make } from "./element";
 import { drawLabels } from "./labels";
-import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
+import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
 import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { readCamera, type PlacedCamera } from "./state";
@@ -32,19 +31,21 @@ export class Stage {
   readonly canvas: HTMLCanvasElement;
   private readonly overlay: HTMLCanvasElement;
   private renderer: Renderer | null = null;
-  private camera: Camera | null = null;
-  private places!: Places;
+  camera: Camera | null = null;
+  places!: Places;
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
-  private lit: Set<number> | null = null;
-  private screen: Float32Array = new Float32Array(0);
+  lit: Set<number> | null = null;
+  screen: Float32Array = new Float32Array(0);
   private radii: Float32Array = new Float32Array(0);
   private flat: { marked: Float32Array; main: Float32Array } | null = null;
   private size: [number, number] = [0, 0];
   private frameRequest = 0;
   private rest = 0;
   private isMoving = false;
+  readonly looks: Partial<Record<BatchName, Uint8Array>> = {}; // of the edges, as the renderer has them
+  drawn: { picture: Picture; nodes: NodeLooks } | null = null; // last
   private hasMoved = false; // the person moved the camera
   private isLost = false;
   private isDestroyed = false;
@@ -121,15 +122,21 @@ export class Stage {
     const { edges } = model.order;
     this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
-    this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
+    this.renderer!.setCurves("fixed", this.curvesFor("fixed"));
     const { fixed } = model.graph;
-    this.renderer!.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
+    this.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
     this.restyle();
     if (name !== this.shownView) this.hasMoved = false;
     if (!this.hasMoved) this.fit(this.shownView !== "");
     this.shownView = name;
   }
   private shownView = "";
+
+  /** Curves as the renderer has them. */
+  curvesFor(name: BatchName): Float32Array {
+    const { fixed } = this.model.graph;
+    return name === "main" ? this.curves : name === "marked" ? this.markedCurves : this.curvesOf(fixed, fixed.length);
+  }
 
   private curvesOf(edges: Edges, count: number): Float32Array {
     const { choice, scene, index } = this.model;
@@ -144,7 +151,12 @@ export class Stage {
     const count = Math.min(model.shown(), built);
     const strength = new Float32Array(built);
     strength.set(scaleEdges(model.choice.scale, model.order.edges, count));
-    this.renderer?.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
+    this.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
+  }
+
+  private setLooks(name: BatchName, looks: Uint8Array): void {
+    this.looks[name] = looks;
+    this.renderer?.setLooks(name, looks);
   }
 
   private whenAtRest(): void {
@@ -165,7 +177,7 @@ export class Stage {
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
     this.renderer?.setCurves("marked", this.markedCurves);
     const strength = scaleEdges("rank", this.marked).map((value) => 0.35 + 0.65 * value);
-    this.renderer?.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
+    this.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
     this.flat = null;
   }
 
@@ -273,20 +285,21 @@ export class Stage {
   }
 
   /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
-  private settle(): void {
+  settle(): void {
     if (!this.frameRequest) return;
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
     this.draw();
   }
 
-  private draw(): void {
+  /** Draw; `scale` is device pixels a CSS pixel, 0: what the screen has. */
+  private draw(scale = 0, onlyPatches = false): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
     if (!renderer || !camera || this.isLost || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
-    const isRough = this.isMoving && shown > MANY_EDGES;
-    const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
+    const isRough = scale === 0 && this.isMoving && shown > MANY_EDGES;
+    const sharp = scale || Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
     const nodes = nodeLooks(model, this.places, this.lit, camera.scale, this.screen);
@@ -296,24 +309,38 @@ export class Stage {
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height));
-    renderer.draw({
-      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
-      dots: model.index.count,
+    const some = (count: number) => (onlyPatches ? 0 : count);
+    const picture: Picture = {
+      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },
+      dots: some(model.index.count),
       pictures: nodes.pictures.length / FLOATS_PER_NODE,
       edges: {
-        marked: { count: this.marked.length, style: marked },
-        main: { count, style: main },
-        fixed: { count: model.graph.fixed.length, style: fixed },
+        marked: { count: some(this.marked.length), style: marked },
+        main: { count: some(count), style: main },
+        fixed: { count: some(model.graph.fixed.length), style: fixed },
       },
-      planes: this.planeShapes(),
-    });
-    this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
+      planes: model.choice.view === "front" || onlyPatches ? [] : planeShapes(this.places, camera, this.theme),
+    };
+    renderer.draw(picture);
+    this.drawn = { picture, nodes };
+    this.drawOverlay(sharp);
     this.onFirstDraw?.();
     this.onFirstDraw = null;
   }
 
-  private planeShapes() {
-    return this.model.choice.view === "front" ? [] : planeShapes(this.places, this.camera!, this.theme);
+  /** The picture as pixels, `scale` of them a CSS pixel, on its paper; null where there is none. */
+  pixels(scale: number, onlyPatches = false): HTMLCanvasElement | null {
+    this.settle();
+    const out = make("canvas");
+    const context = out.getContext("2d");
+    if (!this.drawn || this.isLost || !context) return null;
+    this.draw(scale, onlyPatches); // what is copied before the browser shows it need not be preserved
+    [out.width, out.height] = [this.canvas.width, this.canvas.height];
+    context.fillStyle = this.theme.paper;
+    if (!onlyPatches) context.fillRect(0, 0, out.width, out.height);
+    for (const layer of onlyPatches ? [this.canvas] : [this.canvas, this.overlay]) context.drawImage(layer, 0, 0);
+    this.draw();
+    return out;
   }
 
   private drawOverlay(dpr: number): void {
@@ -329,7 +356,8 @@ export class Stage {
     });
   }
 
-  private flats() {
+  /** Projected curves, of the selection and of the shown edges. */
+  flats() {
     const { model, camera, size } = this;
     const count = Math.min(model.shown(), this.curves.length / 16);
     return (this.flat ??= {
@@ -354,33 +382,6 @@ export class Stage {
     }
     const found = pickEdge(main, x, y);
     return found >= 0 ? { kind: "edge", edge: model.order.edges.at(found) } : null;
-  }
-
-  /** Where a node is on the page, CSS pixels; null where it is not drawn. */
-  screenOfNode(node: number): { x: number; y: number } | null {
-    this.settle();
-    const [x, y] = [this.screen[3 * node]!, this.screen[3 * node + 1]!];
-    const box = this.canvas.getBoundingClientRect();
-    return Number.isFinite(x) ? { x: box.left + x, y: box.top + y } : null;
-  }
-
-  /** A point of the page at which the k-th shown edge is picked, or else its middle. */
-  screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
-    this.settle();
-    const { main } = this.flats();
-    if (k < 0 || k * 8 >= main.length) return null;
-    const box = this.canvas.getBoundingClientRect();
-    const c = main.subarray(8 * k, 8 * k + 8);
-    const wanted = this.model.order.edges.at(k);
-    for (let n = 0; n < 40; n++) {
-      const [x, y] = cubicAt(c, 0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / 42);
-      const found = this.pick(x, y);
-      const isSame = found?.kind === "edge" && found.edge.from === wanted.from && found.edge.to === wanted.to &&
-        found.edge.head === wanted.head && found.edge.call === wanted.call && found.edge.kind === wanted.kind;
-      if (isSame) return { x: box.left + x, y: box.top + y, isFree: true };
-    }
-    const [x, y] = cubicAt(c, 0.5);
-    return { x: box.left + x, y: box.top + y, isFree: false };
   }
 
   destroy(): void {

@@ -1,0 +1,45 @@
+/** What is in a picture: the same that the renderer got, in CSS pixels of the canvas. */
+
+import type { EdgeStyle } from "../../gl/edges/index";
+import type { PlaneShape } from "../../gl/planes/index";
+import type { BatchName } from "../../gl/renderer";
+import type { Camera } from "../../maths/camera";
+import { projectCurves } from "../../scene/pick";
+import type { LabelScene } from "../labels";
+import type { NodeLooks } from "../looks";
+import type { Stage } from "../stage";
+
+export interface ShotEdges {
+  readonly count: number; // as drawn: the first so many
+  readonly flat: Float32Array; // x, y of four control points an edge
+  readonly looks: Uint8Array; // strength, hue row, dashes, taper
+  readonly style: EdgeStyle;
+}
+
+export interface Shot extends LabelScene {
+  readonly size: readonly [number, number];
+  readonly camera: Camera;
+  readonly nodes: NodeLooks;
+  readonly edges: Record<BatchName, ShotEdges>; // the strongest first
+  readonly planes: readonly PlaneShape[]; // the nearest first
+  readonly pictures: string; // all patches as one, address of its data; "": there are none
+}
+
+/** What the stage shows now; null where it shows nothing. */
+export function takeShot(stage: Stage): Shot | null {
+  stage.settle();
+  const { camera, drawn, model, places, lit, theme, screen } = stage;
+  if (!camera || !drawn) return null;
+  const { picture, nodes } = drawn;
+  const [width, height] = picture.frame.size as [number, number];
+  const batch = (name: BatchName): ShotEdges => {
+    const { count, style } = picture.edges[name];
+    const looks = stage.looks[name] ?? new Uint8Array(0);
+    return { count: Math.min(count, looks.length / 4), looks, style, flat: projectCurves(stage.curvesFor(name), count, camera, width, height) };
+  };
+  return {
+    model, places, screen, lit, theme, camera, nodes, radii: nodes.radii, size: [width, height], planes: picture.planes,
+    pictures: nodes.pictures.length ? stage.pixels(2, true)?.toDataURL() ?? "" : "",
+    edges: { main: batch("main"), fixed: batch("fixed"), marked: batch("marked") },
+  };
+}
