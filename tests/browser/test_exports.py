@@ -135,6 +135,28 @@ def test_pictures_of_patches_are_in_the_svg(open_page, tmp_path):
     opened.check_behaved()
 
 
+def test_a_frame_that_forbids_downloads_says_so_and_shows_the_picture(open_page, page_path, tmp_path):
+    outer = tmp_path / "outer.html"
+    html = page_path.read_text().replace("&", "&amp;").replace('"', "&quot;")
+    outer.write_text(f'<iframe sandbox="allow-scripts" width=1200 height=700 srcdoc="{html}"></iframe>')
+    opened = open_page(outer, ready=False)
+    frame = opened.page.frame_locator("iframe")
+    frame.locator("#headscape[data-ready=true]").wait_for()
+    frame.get_by_role("button", name="save or copy").click()
+    frame.get_by_role("button", name="PNG 2×", exact=True).click()
+    frame.get_by_text("forbids downloads").wait_for()
+    shown = frame.locator("img.saved")
+    shown.wait_for()
+    for _ in range(100):
+        width = shown.evaluate("image => image.naturalWidth")
+        if width:
+            break
+        opened.page.wait_for_timeout(50)
+    assert width > 800
+    frame.get_by_role("button", name="state", exact=True).click()
+    frame.get_by_text("Copied: state.").or_(frame.get_by_text("The browser forbids")).wait_for()
+
+
 def test_state_link_and_captions_are_copied(open_page, page_path):
     opened = open_page(page_path)
     apply(opened, {"view": "front", "scale": "lift"})

@@ -34,9 +34,9 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
 .search { width: 128px; padding: 4px 8px; border: 1px solid var(--line); border-radius: 7px; background: var(--raised); flex: 0 1 auto; min-width: 70px; }
 .search::placeholder { color: var(--soft); opacity: 1; }
 
-.export { position: fixed; inset: auto; margin: 0; width: 300px; padding: 4px 14px 12px; border: 1px solid var(--line); border-radius: 9px; background: var(--panel); color: var(--ink);
+.export { position: fixed; inset: auto; margin: 0; width: 318px; padding: 4px 14px 12px; border: 1px solid var(--line); border-radius: 9px; background: var(--panel); color: var(--ink);
   font: 13px/1.4 system-ui, -apple-system, "Segoe UI", sans-serif; box-shadow: 0 6px 24px rgb(0 0 0 / .25); }
-.export .row { display: flex; flex-wrap: wrap; gap: 5px; align-items: center; }
+.export .row { display: flex; margin-bottom: 6px; flex-wrap: wrap; gap: 5px; align-items: center; }
 .export button, .export input { padding: 2px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--raised); } .export button:hover { border-color: var(--soft); }
 .export input { width: 58px; } .export textarea { width: 100%; font: 12px/1.35 ui-monospace, monospace; color: inherit; background: var(--raised); }
 .export [hidden] { display: none; } .saved { display: block; max-width: 100%; margin-top: 6px; border: 1px solid var(--line); }

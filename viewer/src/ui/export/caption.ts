@@ -25,11 +25,6 @@ const DIRECTIONS: Record<Direction, string> = {
   asymmetry: "signed, the difference of the two directions (A − Aᵀ)",
 };
 
-const VIEWS: Record<string, string> = {
-  "3d": "Layers are planes of tokens, the edges in a plane are attention, and those between planes are what values carry.",
-  front: "Layers run from left to right, tokens from top to bottom, and edges are what each token receives.",
-};
-
 /** Characters that mean something in Markdown, each behind a backslash. */
 export const MARKDOWN: Pen = {
   own: (text) => text.replace(/[\\`*_<>[\]|~]/g, "\\$&"),
@@ -60,9 +55,7 @@ export function captionOf(model: Model, pen: Pen): string {
     const words = real.slice(0, MOST_TOKENS).map((token) => pen.foreign(labelOf(side.tokens[token]!))).join(" ");
     if (!side.patches) said.push(own(`Input (${side.name}): “`) + words + own(real.length > MOST_TOKENS ? " …”." : "”."));
   }
-  const view = VIEWS[choice.view];
-  if (view) said.push(own(view));
-  if (choice.view === "layer" || !(choice.view in VIEWS)) said.push(own(`Shown is ${model.layerName(choice.layer)}.`));
+  if (!["3d", "front", "table"].includes(choice.view)) said.push(own(`Shown is ${model.layerName(choice.layer)}.`));
   said.push(own(`${headsOf(model, choice)}.`));
   if (choice.view !== "matrix" && choice.view !== "neuron") {
     said.push(own(`${shares(model)}.`), own(`${pruning(model)}.`));
@@ -115,7 +108,7 @@ function shares(model: Model): string {
 function pruning(model: Model): string {
   const limit = model.limit();
   if (model.shown() >= model.order.key.length) return "No edge is pruned";
-  if (model.choice.prune === "layer") return `Kept are the ${count(limit)} strongest edges of each layer`;
-  if (model.choice.prune === "row") return `Kept are each token's strongest edges until they hold ${percent(limit)} of its attention`;
-  return `Kept are edges of at least ${percent(limit)} of the largest strength`;
+  if (model.choice.prune === "layer") return `Kept: the ${plural(limit, "strongest edge")} of each layer`;
+  if (model.choice.prune === "row") return `Kept: each token's strongest edges until they hold ${percent(limit)} of its attention`;
+  return `Kept: edges of at least ${percent(limit)} of the largest strength`;
 }

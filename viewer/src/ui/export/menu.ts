@@ -28,7 +28,7 @@ export class ExportMenu {
   private readonly panel = make("div", { class: "export", attributes: { popover: "auto", role: "dialog", "aria-label": "save or copy" } });
   private readonly said = make("p", { class: "note", attributes: { role: "status" } });
   private readonly text = make("textarea", { attributes: { readonly: "", rows: "4", hidden: "", "aria-label": "text to copy" } });
-  private readonly scale = make("input", { attributes: { type: "number", min: "0.5", max: "16", step: "0.5", value: "2", "aria-label": "pixels a CSS pixel" } });
+  private readonly scale = make("input", { attributes: { type: "number", min: "0.5", max: "16", step: "any", value: "6", "aria-label": "pixels a CSS pixel" } });
 
   constructor(private readonly source: ExportSource) {
     const open = button({ class: "icon", text: "⤓", title: "save or copy", label: "save or copy" });
@@ -38,9 +38,8 @@ export class ExportMenu {
     const { model } = source;
     this.panel.append(
       make("h2", { text: "Save the picture" }),
-      make("div", { class: "row" }, "PNG", ...[1, 2, 3, 4].map(png), this.scale,
-        button({ text: "×", label: "PNG at this scale", on: { click: () => void this.png(this.scale.valueAsNumber) } })),
-      make("div", { class: "row" }, button({ text: "SVG (vectors)", on: { click: () => this.svg() } })),
+      make("div", { class: "row" }, button({ text: "SVG (vectors)", on: { click: () => this.svg() } }), "PNG", ...[1, 2, 3, 4].map(png)),
+      make("div", { class: "row" }, button({ text: "PNG at", on: { click: () => void this.png(this.scale.valueAsNumber) } }), this.scale, "pixels a pixel"),
       make("h2", { text: "Copy" }),
       make("div", { class: "row" }, copy("state", () => JSON.stringify(source.state())), copy("link", () => source.link()),
         copy("Markdown caption", () => captionOf(model, MARKDOWN)), copy("LaTeX caption", () => latexCaption(model))),
