@@ -12,7 +12,7 @@ async function modelOf(tokens: string[], top = false): Promise<Model> {
   if (top) meta["calls"][0].keys = 3;
   const block = pack(arrays, meta) as Uint8Array<ArrayBuffer>;
   const bytes = await new Response(new Blob([block]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-  const model = new Model({ title: "T", note: "", createdBy: "", frames: [{ label: "", group: "example", number: 1, bytes: new Uint8Array(bytes) }] });
+  const model = new Model({ title: "T", note: "", createdBy: "", frames: [{ label: "", group: "example", number: 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} }] });
   await model.showFrame(0);
   return model;
 }
@@ -22,30 +22,29 @@ describe("a caption", () => {
     const model = await modelOf(["to", "be", "not"]);
     model.choose({ values: false, scale: "log", prune: "layer" });
     model.setSlider(0); // one edge a layer
-    const said = captionOf(model, { own: (text) => text, foreign: (text) => text });
+    const said = captionOf(model, "1 of 6 attention edges · 43\u202f% of the attention", { own: (text) => text, foreign: (text) => text });
     for (const part of [
-      "Attention of Small (1 layer × 1 head, 3 tokens)", "“to be not”", "all heads", "Shown are 1 of 6 attention edges",
-      // both directions of the strongest pair, 0.5 and 0.8, of three rows
-      "which hold 43\u202f% of the attention", "Kept: the 1 strongest edge of each layer",
+      "Attention of Small (1 layer × 1 head, 3 tokens)", "“to be not”", "all heads", "Shown: 1 of 6 attention edges · 43\u202f% of the attention.",
+      "Kept: the 1 strongest edge of each layer",
       "Strength of an edge: log, 1 + log₁₀(w / largest of the layer) / 5", "(A + Aᵀ)",
     ]) expect(said).toContain(part);
   });
 
   it("says what the page does not hold", async () => {
-    const said = captionOf(await modelOf(["a", "b", "c"], true), LATEX);
+    const said = captionOf(await modelOf(["a", "b", "c"], true), "", LATEX);
     expect(said).toContain("the page holds 2 of 3 keys a row, 90.0 \\% of the attention");
   });
 
   it("keeps every sign of LaTeX a sign", async () => {
     const model = await modelOf(["\\input{x}", "50% & $5_0^2", "~#<>|\u202e\u0007"]);
-    const said = latexCaption(model);
+    const said = latexCaption(model, "1 of 6 edges");
     expect(said).toContain("\\textbackslash{}input\\{x\\} 50\\% \\& \\$5\\_0\\textasciicircum{}2 \\textasciitilde{}\\#\\textless{}\\textgreater{}\\textbar{}");
     expect(said.replace(/\\caption\{|\}$|\\[%&$_#{}|,]|\\[a-z]+(\{\})?|\$[^$]*\$/gi, "")).not.toMatch(/[\\{}$&#%_^~]/);
     expect(said).not.toMatch(/[\u0000-\u001f\u202a-\u202e]/);
   });
 
   it("keeps Markdown from making links, markup or names of tokens", async () => {
-    const said = captionOf(await modelOf(["<img src=x>", "[a](b)", "https://x.y"]), MARKDOWN);
+    const said = captionOf(await modelOf(["<img src=x>", "[a](b)", "https://x.y"]), "", MARKDOWN);
     expect(said).toContain("\\<img src\\=x\\>");
     expect(said).toContain("\\[a\\]\\(b\\)");
     expect(said).toContain("https\\:\\/\\/x\\.y");

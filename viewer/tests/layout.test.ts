@@ -37,7 +37,7 @@ describe("layouts", () => {
 
   it("grid: patches as in their picture, others above them", () => {
     const tokens = ["[CLS]", "a", "b", "c", "d"];
-    const places = gridPlaces({ grid: [2, 2], tokens }, [0, 1, 2, 3, 4]);
+    const places = gridPlaces({ grid: [1, 2, 2], tokens }, [0, 1, 2, 3, 4]);
     const [cls, a, b, c] = places;
     expect(cls![1]).toBeGreaterThan(a![1]);
     expect(b![0]).toBeGreaterThan(a![0]);

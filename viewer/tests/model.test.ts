@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { allEdges } from "../src/scene/candidates";
 import { Model } from "../src/ui/model";
 import type { Page } from "../src/wire/page";
 import { pack, smallScene } from "./blocks";
@@ -20,9 +21,9 @@ async function pageOf(tokens: string[][]): Promise<Page> {
     const { arrays, meta } = smallScene({ weights: weights(n), tokens: words, norms: Array(HEADS).fill(Array(TOKENS).fill(1)) });
     const block = pack(arrays, meta) as Uint8Array<ArrayBuffer>;
     const bytes = await new Response(new Blob([block]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-    return { label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes) };
+    return { label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} };
   }));
-  return { title: "T", note: "", createdBy: "", frames };
+  return { title: "T", note: "", createdBy: "", frames, view: {} };
 }
 
 const words = (first: string) => [first, ...Array.from({ length: TOKENS - 1 }, (_, n) => `w${n}`)];
@@ -38,7 +39,8 @@ describe("a fresh view", () => {
     const model = await modelOf("a");
     model.choose({ values: false });
     expect(model.shown()).toBe(2 * TOKENS);
-    const masses = Array.from({ length: model.graph.edges.length }, (_, n) => model.graph.edges.mass[n]!).sort((a, b) => b - a);
+    const edges = allEdges(model.graph.parts);
+    const masses = [...edges.mass.subarray(0, edges.length)].sort((a, b) => b - a);
     const best = masses.slice(0, 2 * TOKENS).reduce((sum, mass) => sum + mass, 0);
     expect(model.order.massBefore[model.shown()]).toBeCloseTo(best, 5);
   });

@@ -26,8 +26,9 @@ class Side:
         Copies of the tokens in the drawing: one before each attention call of this side, one behind the last.
     labels : tuple of tuples of str, or None
         Labels per example; None where the caller gave none.
-    grid : (rows, columns), or None
-        For pictures: the last ``rows * columns`` tokens are the patches, row by row.
+    grid : (rows, columns) or (frames, rows, columns), or None
+        For pictures: the last ``rows * columns`` tokens are the patches, row by row; for films those of each
+        frame in turn.
     pictures : (batch, patch, height, width, 3) uint8 array, or None
         The patches themselves, aligned with the last tokens of the side.
     """
@@ -36,7 +37,7 @@ class Side:
     length: int
     planes: int
     labels: tuple[tuple[str, ...], ...] | None = None
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
     pictures: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def tokens(self, example: int = 0) -> list[str]:

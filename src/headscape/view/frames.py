@@ -65,6 +65,7 @@ class EncodedFrame:
     group: str
     number: int
     data: bytes
+    example: int = 0
     against: int | None = None
     tokens: tuple[int, ...] = ()  # of each side
     marks: Mapping[str, float] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class EncodedFrame:
         """Return what the page's list of frames says; ``array`` names the bytes."""
         said: dict[str, Any] = {
             "label": self.label, "group": self.group, "number": self.number, "array": array,
-            "tokens": list(self.tokens),
+            "example": self.example, "tokens": list(self.tokens),
         }  # fmt: skip
         if self.against is not None:
             said["against"] = self.against
@@ -93,7 +94,8 @@ def encode_frame(frame: Frame, number: int) -> EncodedFrame:
     # mtime=0: the same trace gives the same file
     data = gzip.compress(block, compresslevel=6, mtime=0)
     return EncodedFrame(
-        label, frame.group, number if frame.number is None else frame.number, data, frame.against,
+        label, frame.group, number if frame.number is None else frame.number, data,
+        frame.example, frame.against,
         tuple(side.length for side in frame.trace.sides), _marks(frame),
     )  # fmt: skip
 

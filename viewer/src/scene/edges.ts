@@ -24,6 +24,7 @@ export interface Edge {
   lift: number; // weight x visible keys; of two directions the larger
   contribution: number; // NaN where values were not captured
   flat: boolean; // of a uniform head
+  sign: number; // of a difference: 1 or -1; 0: it is none
 }
 
 /** A growing table of edges. */
@@ -31,6 +32,7 @@ export class Edges {
   length = 0;
   kind = new Uint8Array(FIRST_CAPACITY);
   flat = new Uint8Array(FIRST_CAPACITY);
+  sign = new Int8Array(FIRST_CAPACITY);
   call = new Int32Array(FIRST_CAPACITY);
   head = new Int32Array(FIRST_CAPACITY);
   query = new Uint32Array(FIRST_CAPACITY);
@@ -43,11 +45,16 @@ export class Edges {
   lift = new Float32Array(FIRST_CAPACITY);
   contribution = new Float32Array(FIRST_CAPACITY);
 
-  add(edge: Edge): void {
+  constructor(capacity = 0) {
+    if (capacity > FIRST_CAPACITY) this.resize(capacity);
+  }
+
+  add(edge: Omit<Edge, "sign"> & { sign?: number }): void {
     if (this.length === this.kind.length) this.resize(2 * this.length);
     const n = this.length++;
     this.kind[n] = edge.kind;
     this.flat[n] = edge.flat ? 1 : 0;
+    this.sign[n] = edge.sign ?? 0;
     this.call[n] = edge.call;
     this.head[n] = edge.head;
     this.query[n] = edge.query;
@@ -62,7 +69,7 @@ export class Edges {
       kind: this.kind[n]!, flat: this.flat[n] === 1, call: this.call[n]!, head: this.head[n]!,
       query: this.query[n]!, key: this.key[n]!, from: this.from[n]!, to: this.to[n]!,
       weight: this.weight[n]!, reverse: this.reverse[n]!, mass: this.mass[n]!, lift: this.lift[n]!,
-      contribution: this.contribution[n]!,
+      contribution: this.contribution[n]!, sign: this.sign[n]!,
     };
   }
 
@@ -74,12 +81,12 @@ export class Edges {
 
   /** Edges `order[0]`, `order[1]`... as a table of their own. */
   select(order: ArrayLike<number>): Edges {
-    const out = new Edges();
-    out.resize(Math.max(order.length, 1));
+    const out = new Edges(order.length);
     for (let n = 0; n < order.length; n++) {
       const from = order[n]!;
       out.kind[n] = this.kind[from]!;
       out.flat[n] = this.flat[from]!;
+      out.sign[n] = this.sign[from]!;
       out.call[n] = this.call[from]!;
       out.head[n] = this.head[from]!;
       out.query[n] = this.query[from]!;
@@ -93,13 +100,14 @@ export class Edges {
   }
 
   private resize(capacity: number): void {
-    const grow = <T extends Uint8Array | Int32Array | Uint32Array | Float32Array>(old: T): T => {
+    const grow = <T extends Uint8Array | Int8Array | Int32Array | Uint32Array | Float32Array>(old: T): T => {
       const out = new (old.constructor as new (length: number) => T)(capacity);
       out.set(old.subarray(0, this.length));
       return out;
     };
     this.kind = grow(this.kind);
     this.flat = grow(this.flat);
+    this.sign = grow(this.sign);
     this.call = grow(this.call);
     this.head = grow(this.head);
     this.query = grow(this.query);

@@ -46,31 +46,42 @@ export function realTokens(side: SideData): number[] {
   return side.tokens.map((_, token) => token).filter((token) => !side.padded[token]);
 }
 
+/** Tokens that a layout leaves room for. */
+function slotsOf(side: SideData, real: readonly number[]): number {
+  return side.slots - side.tokens.length + real.length;
+}
+
 type Place = readonly [number, number];
 
-/** Tokens on a circle of radius 1, the first at the top, clockwise; one alone in the middle. */
-export function ringPlaces(count: number): Place[] {
-  if (count === 1) return [[0, 0]];
+/** Tokens on a circle of radius 1 with room for `slots`, the first at the top, clockwise; one alone in the middle. */
+export function ringPlaces(count: number, slots = count): Place[] {
+  if (slots === 1) return [[0, 0]];
   return Array.from({ length: count }, (_, n) => {
-    const angle = (2 * Math.PI * n) / Math.max(count, 1);
+    const angle = (2 * Math.PI * n) / Math.max(slots, 1);
     return [Math.sin(angle), Math.cos(angle)] as const;
   });
 }
 
-/** Tokens in an upright line from 1 down to -1. */
-export function linePlaces(count: number): Place[] {
-  return Array.from({ length: count }, (_, n) => [0, count > 1 ? 1 - (2 * n) / (count - 1) : 0] as const);
+/** Tokens in an upright line from 1 down to -1, where the last of `slots` stands. */
+export function linePlaces(count: number, slots = count): Place[] {
+  return Array.from({ length: count }, (_, n) => [0, slots > 1 ? 1 - (2 * n) / (slots - 1) : 0] as const);
 }
 
-/** Patches in the rows and columns of their image, tokens without a patch in rows above them. */
-export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[]): Place[] {
-  let columns = Math.max(1, Math.ceil(Math.sqrt(real.length)));
-  let rows = Math.ceil(real.length / columns);
+/** Patches in the rows and columns of their image, frames side by side, tokens without a patch in rows above. */
+export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[], slots = real.length): Place[] {
+  let columns = Math.max(1, Math.ceil(Math.sqrt(slots)));
+  let rows = Math.ceil(slots / columns);
   let place: readonly number[] = real.map((_, n) => n);
   if (side.grid) {
-    [rows, columns] = side.grid;
-    const outside = side.tokens.length - rows * columns;
-    place = real.map((token) => token - outside);
+    const [frames, high, wide] = side.grid;
+    [rows, columns] = [high, frames * (wide + 1) - 1];
+    const outside = side.tokens.length - frames * high * wide;
+    place = real.map((token) => {
+      const at = token - outside;
+      if (at < 0) return at;
+      const within = at % (high * wide);
+      return Math.floor(within / wide) * columns + Math.floor(at / (high * wide)) * (wide + 1) + (within % wide);
+    });
   }
   const least = place.reduce((low, at) => Math.min(low, at), 0);
   const above = Math.ceil(-least / columns);
@@ -85,8 +96,9 @@ export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readon
 
 export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[] } {
   const real = realTokens(side);
-  const places =
-    name === "ring" ? ringPlaces(real.length) : name === "line" ? linePlaces(real.length) : gridPlaces(side, real);
+  const slots = slotsOf(side, real);
+  const places = name === "ring" ? ringPlaces(real.length, slots)
+    : name === "line" ? linePlaces(real.length, slots) : gridPlaces(side, real, slots);
   return { real, places };
 }
 
@@ -177,7 +189,7 @@ function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places 
   let spacing = Infinity;
   scene.sides.forEach((side, s) => {
     const real = realTokens(side);
-    const places = linePlaces(real.length);
+    const places = linePlaces(real.length, slotsOf(side, real));
     spacing = Math.min(spacing, spacingOf(places));
     for (let plane = 0; plane < side.planes; plane++) {
       const x = (columns[s]! + plane) * gap;

@@ -1,6 +1,6 @@
 /** The panel while nothing is selected: the model's answer, and what to know about the data. */
 
-import { codeError, orNaN, percent, quantity } from "../maths/digits";
+import { codeError, orNaN, percent, quantity, signed } from "../maths/digits";
 import { VALUE } from "../scene/edges";
 import type { OutputsData } from "../wire/outputs";
 import { bar, bars } from "./bars";
@@ -15,7 +15,7 @@ const MOST_EDGES = 6;
 export function answerPanel(model: Model): HTMLElement {
   const { scene } = model;
   const panel = make("div");
-  if (scene.outputs) panel.append(...answer(scene.outputs));
+  if (scene.outputs) panel.append(...answer(scene.outputs, scene.before?.outputs ?? null));
   panel.append(
     make("h2", { text: "What is drawn" }),
     make("p", { class: "note", text: describeView(model) }),
@@ -51,12 +51,12 @@ function strongest(model: Model): HTMLElement[] {
     const head = edge.head < 0 ? "mean" : `head ${edge.head}`;
     list.append(make("li", {}, button({ title: describe(model, { kind: "edge", edge }), on: { click: () => model.select({ kind: "edge", edge }) } },
       tokenText(labelOf(query, 12)), make("span", { class: "soft", text: edge.kind === VALUE ? " ⇠ " : " → " }), tokenText(labelOf(key, 12)),
-      make("span", { class: "soft number", text: `  ${quantity(edge.weight, codeError(edge.weight, call.code))} · L${call.layer} ${head}` }))));
+      make("span", { class: "soft number", text: `  ${edge.sign ? signed(edge.sign * edge.weight) : quantity(edge.weight, codeError(edge.weight, call.code))} · L${call.layer} ${head}` }))));
   }
-  return [make("h2", { text: "First of the edges shown" }), list];
+  return [make("h2", { text: model.scene.before ? "Biggest movers" : "First of the edges shown" }), list];
 }
 
-function answer(outputs: OutputsData): HTMLElement[] {
+function answer(outputs: OutputsData, before: OutputsData | null): HTMLElement[] {
   const isNext = outputs.kind === "next tokens";
   const rows = outputs.names.slice(0, MOST_LISTED).map((name, n) => {
     const share = outputs.probabilities[n]!;
@@ -65,7 +65,7 @@ function answer(outputs: OutputsData): HTMLElement[] {
     return {
       name: label,
       bar: bar(share, n === 0 ? "var(--accent)" : "var(--soft)"),
-      value: orNaN(share, percent),
+      value: before ? `${orNaN(share, percent)}, was ${orNaN(before.probabilities[before.names.indexOf(name)] ?? Number.NaN, percent)}` : orNaN(share, percent),
       title: `${name.slice(0, 300)}: score ${orNaN(outputs.scores[n]!, quantity)}${isTrue ? ", the truth" : ""}`,
     };
   });
@@ -84,6 +84,9 @@ function answer(outputs: OutputsData): HTMLElement[] {
 
 function describeView(model: Model): string {
   const { view, values } = model.choice;
+  if (model.scene.before) {
+    return "By how much attention differs between two passes over the same tokens. A full line is a weight that rose, a dashed one a weight that fell; the wider, the more. Click one for both numbers.";
+  }
   const token = "Click a token for its whole story, an edge for its numbers.";
   if (view === "front") {
     return `Layers from left to right, tokens from top to bottom. A ribbon is what a token's value carries into another token, wider where it carries more. ${token}`;

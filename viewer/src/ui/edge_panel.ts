@@ -7,6 +7,7 @@ import { pairDetails, type PairDetails } from "../scene/pair";
 import { bar, bars, facts } from "./bars";
 import { button, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
+import { pythonSection } from "./python_line";
 import { headColour, type Theme } from "./theme";
 
 // Heads that are listed one by one; the heat map has all.
@@ -15,7 +16,9 @@ const MOST_LISTED = 16;
 export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
   if (edge.kind === ANSWER) return answerEdge(model, edge);
   if (edge.kind === RESIDUAL) return residualEdge(model, edge);
-  const details = pairDetails(model.scene, edge);
+  const { before, after } = model.scene;
+  const details = pairDetails(after ?? model.scene, edge);
+  const old = before && pairDetails(before, edge);
   const { call } = details;
   const query = model.scene.sides[call.querySide]!.tokens[edge.query]!;
   const key = model.scene.sides[call.keySide]!.tokens[edge.key]!;
@@ -31,6 +34,7 @@ export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
     make("p", { class: "note" }, make("i", { class: "swatch", style: { background: hue } }), `${model.layerName(call.number)} · ${head} · ${call.site}`),
     facts([
       ["weight, query → key", w(details.weight), `A[${edge.query}, ${edge.key}]`],
+      ...(old ? [["in the other pass", w(old.weight)], ["change", signed(details.weight - old.weight)]] as const : []),
       ...(isPair ? [["weight, key → query", w(details.back), `A[${edge.key}, ${edge.query}]`] as const] : []),
       ...(isPair && edge.kind === ATTENTION && model.choice.direction === "sum" ? [["drawn: both directions", w(edge.mass)] as const] : []),
       ["lift over uniform", Number.isFinite(details.lift) ? `× ${quantity(details.lift, error * details.visible)}` : "not captured", `weight x ${details.visible} visible keys`],
@@ -38,6 +42,7 @@ export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
       ["contribution", quantity(details.contribution, error * (details.valueNorm || 0)), "weight x ‖v W_O‖"],
       ["rank in its row", Number.isFinite(details.rank) ? `${details.rank} of ${details.visible}` : "—"],
     ]),
+    pythonSection(model, edge),
     ...headBars(model, details, edge, theme),
     ...heat(model, details, edge, theme),
   );
@@ -102,6 +107,7 @@ function residualEdge(model: Model, edge: Edge): HTMLElement {
       ["norm of the own state", norm(0)], ["norm that attention adds", norm(1)],
       ["norm before feed-forward", norm(2)], ["norm that feed-forward adds", norm(3)],
     ]),
+    pythonSection(model, edge),
   );
 }
 
@@ -122,5 +128,6 @@ function answerEdge(model: Model, edge: Edge): HTMLElement {
       ["from no token (bias)", signed(outputs.base[edge.query]!)],
       ["probability", orNaN(outputs.probabilities[edge.query]!, percent)],
     ]),
+    pythonSection(model, edge),
   );
 }

@@ -6,6 +6,7 @@ import { hueOfHead } from "../scene/choice";
 import { ANSWER, ATTENTION, RESIDUAL, type Edges } from "../scene/edges";
 import type { Places } from "../scene/layout";
 import { nameNode } from "../scene/nodes";
+import type { Marks } from "./marks";
 import type { Model } from "./model";
 import { ROWS } from "./theme";
 
@@ -32,8 +33,13 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
       // The sign has a second cue beside its colour.
       looks[4 * n + 2] = edges.weight[n]! < 0 ? 255 : 0;
     } else {
-      const hue = hueOfHead(choice, edges.head[n]!, scene.calls[edges.call[n]!]!.heads);
+      const call = scene.calls[edges.call[n]!]!;
+      const hue = hueOfHead(choice, edges.head[n]!, call.heads);
       row = hue < 0 ? ROWS.one : hue;
+      if (edges.sign[n]) {
+        row = edges.sign[n]! < 0 ? ROWS.minus : ROWS.plus;
+        looks[4 * n + 2] = edges.sign[n]! < 0 ? 255 : 0;
+      }
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
     looks[4 * n + 1] = row;
@@ -50,6 +56,9 @@ function largestPart(edges: Edges, count: number): number {
   return largest;
 }
 
+// Brightness of a patch that is not looked at: its place stays visible.
+const LEAST_LIGHT = 0.08;
+
 export interface NodeLooks {
   readonly dots: Float32Array;
   readonly pictures: Float32Array; // the nearest plane first
@@ -61,8 +70,9 @@ export const PICTURE_HALF = 0.44;
 
 /** Radii grow with the attention that a node receives; pictures keep their size. `depth` is towards the eye. */
 export function nodeLooks(
-  model: Model, places: Places, lit: ReadonlySet<number> | null, scale: number, screen: Float32Array,
+  model: Model, places: Places, marks: Pick<Marks, "lit" | "sight">, scale: number, screen: Float32Array,
 ): NodeLooks {
+  const { lit, sight } = marks;
   const { index } = model;
   const dots = new Float32Array(index.count * FLOATS_PER_NODE);
   const pictures: { depth: number; floats: number[] }[] = [];
@@ -78,7 +88,10 @@ export function nodeLooks(
     radii[node] = picture >= 0 ? places.spacing * PICTURE_HALF * scale : radius;
     if (picture >= 0) {
       const half = places.spacing * PICTURE_HALF;
-      pictures.push({ depth: screen[3 * node + 2]!, floats: [...place, half, fill, rim, picture, alpha] });
+      const seen = sight?.[node] ?? Number.NaN;
+      // Square root: a patch seen a quarter as much as the most seen one is half as bright.
+      const light = seen === seen && !isMarked ? LEAST_LIGHT + (1 - LEAST_LIGHT) * Math.sqrt(seen) : alpha;
+      pictures.push({ depth: screen[3 * node + 2]!, floats: [...place, half, fill, rim, picture, light] });
     }
     // A picture keeps a small dot where its edges meet.
     const isBare = picture >= 0 && (!lit || !lit.has(node));

@@ -31,7 +31,7 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
   try {
     const page = readPage(bytes);
     // A run that is being trained opens where it is now; examples open on the first.
-    if (page.frames.every((frame) => frame.group === "step")) first = page.frames.length - 1;
+    if (page.frames.every((frame) => frame.group === "step" || frame.group === "generation")) first = page.frames.length - 1;
     viewer = new Viewer(page, { ...hooks, onReady: ready });
   } catch (fault) {
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;

@@ -37,6 +37,7 @@ export class Stage {
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
   lit: Set<number> | null = null;
+  sight: Float32Array | null = null;
   screen: Float32Array = new Float32Array(0);
   private radii: Float32Array = new Float32Array(0);
   private flat: { marked: Float32Array; main: Float32Array } | null = null;
@@ -171,7 +172,8 @@ export class Stage {
 
   /** Edges and nodes of what is selected, or under the pointer. */
   private mark(): void {
-    const { edges, lit } = markSelection(this.model);
+    const { edges, lit, sight } = markSelection(this.model);
+    this.sight = sight;
     this.marked = edges;
     this.lit = lit;
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
@@ -302,7 +304,7 @@ export class Stage {
     const sharp = scale || Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
-    const nodes = nodeLooks(model, this.places, this.lit, camera.scale, this.screen);
+    const nodes = nodeLooks(model, this.places, this, camera.scale, this.screen);
     this.radii = nodes.radii;
     renderer.setNodes("dots", nodes.dots, this.places.axes);
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);

@@ -50,6 +50,10 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
 .chip .dot { display: inline-block; width: 7px; height: 7px; border-radius: 50%; margin-inline-end: 6px; vertical-align: 1px; }
 .frames input[type=range] { flex: 1 1 120px; min-width: 80px; }
 
+.spark { display: flex; align-items: center; gap: 6px; flex: 0 1 360px; min-width: 0; font-size: 12px; } .spark:empty { display: none; }
+.spark svg { flex: 1 1 120px; min-width: 60px; height: 26px; } .spark select { max-width: 110px; background: var(--raised); border: 1px solid var(--line); border-radius: 5px; }
+.spark polyline { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; } .spark line { stroke: var(--mark); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+
 .rail { grid-area: rail; width: 236px; padding: 4px 12px 12px; overflow: hidden auto; border-right: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
 .panel { grid-area: panel; width: 304px; padding: 4px 14px 14px; overflow: hidden auto; border-left: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
 .grid[data-rail=closed] .rail, .grid[data-panel=closed] .panel { display: none; }
@@ -120,6 +124,8 @@ input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px;
 .partner { border: 1px solid var(--line); border-radius: 5px; padding: 0 5px; background: var(--raised); max-width: 130px; display: inline-flex; gap: 4px; }
 .partner bdi { overflow: hidden; text-overflow: ellipsis; } .partner .number { color: var(--soft); }
 .partner:hover { border-color: var(--soft); }
+.code { font: 11.5px/1.45 ui-monospace, monospace; background: var(--raised); border: 1px solid var(--line); border-radius: 5px; padding: 5px 7px; margin: 4px 0; overflow-x: auto; user-select: all; }
+.copy { font-size: 12px; color: var(--accent); }
 .keys { display: flex; flex-wrap: wrap; gap: 4px 12px; font-size: 11.5px; color: var(--soft); margin: 4px 0 8px; }
 .keys i { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 4px; vertical-align: -0.5px; }
 .heat { display: grid; gap: 1px; margin-top: 4px; }

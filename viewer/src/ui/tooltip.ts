@@ -27,6 +27,7 @@ export function describe(model: Model, selection: Selection): string {
   const key = isolate(tokenOf(model, call.keySide, edge.key));
   const head = edge.head < 0 ? "mean of heads" : `head ${edge.head}`;
   const verb = edge.kind === VALUE ? "receives from" : "attends to";
+  if (edge.sign) return `${query} ${verb} ${key} · ${signed(edge.sign * edge.weight)} · ${model.layerName(edge.call)}, ${head}`;
   return `${query} ${verb} ${key} · ${quantity(edge.weight, codeError(edge.weight, call.code))} · ${model.layerName(edge.call)}, ${head}`;
 }
 

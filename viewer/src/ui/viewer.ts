@@ -83,7 +83,7 @@ export class Viewer {
       find: (text, isFinal) => this.find(text, isFinal),
     });
     this.header.element.append(new ExportMenu({
-      model, stage: this.stage, theme: () => this.theme, centre: () => this.centre?.element ?? null,
+      model, stage: this.stage, theme: () => this.theme, counted: () => this.status.words(), centre: () => this.centre?.element ?? null,
       state: () => this.state(), link: () => location.href.split("#")[0] + toHash(this.published.changed()),
     }).element);
     this.frames = new Frames(model, (frame) => this.show(frame));
@@ -348,11 +348,12 @@ export class Viewer {
   state(): State {
     const { model } = this;
     if (model.frame < 0) return { frame: model.frame, theme: this.theme.name };
-    const { order, graph } = model;
-    const shown = model.shown();
+    const { graph } = model;
+    const held = model.held();
+    const shown = held.count;
     return {
       ...chosenState(model), camera: this.stage.placedCamera(), threshold: model.limit(),
-      shown, total: graph.total, mass: graph.mass > 0 ? order.massBefore[shown]! / graph.mass : null,
+      shown, total: graph.total, mass: graph.mass > 0 ? held.mass / graph.mass : null,
       dropped: graph.dropped, uniform: graph.flatHeads, theme: this.theme.name, open: this.open,
     };
   }

@@ -17,8 +17,9 @@ export interface SideData {
   readonly tokens: readonly string[];
   readonly padded: Uint8Array; // (token), 1 = padding
   readonly planes: number;
-  readonly grid: readonly [number, number] | null; // rows, columns
+  readonly grid: readonly [number, number, number] | null; // frames, rows, columns
   readonly patches: Patches | null;
+  readonly slots: number; // tokens that layouts leave room for: more than there are while a text grows
 }
 
 export interface CallData {
@@ -56,6 +57,7 @@ export interface SceneData {
   readonly outputs: OutputsData | null;
   readonly warnings: readonly string[];
   readonly before: SceneData | null; // what a difference was taken from
+  readonly after: SceneData | null; // and what it leads to
 }
 
 // Token nodes of all planes that a tab can hold: 60 planes of 16,384 tokens.
@@ -79,6 +81,7 @@ export function readScene(bytes: Uint8Array): SceneData {
   return {
     model: asText(model),
     before: null,
+    after: null,
     sides: readSides,
     calls: calls.map((call: unknown, n) => readCall(call, n, readSides, block)),
     outputs: readOutputs(block, readSides),
@@ -101,15 +104,16 @@ function readSide(value: unknown, n: number, block: Block): SideData {
     padded[token] = 1;
   }
   const grid = side["grid"];
-  const isGrid = Array.isArray(grid) && grid.length === 2 && grid.every((length) => isCount(length) && length > 0);
-  const [rows, columns] = isGrid ? (grid as [number, number]) : [0, 0];
+  const isGrid = Array.isArray(grid) && (grid.length === 2 || grid.length === 3) && grid.every((length) => isCount(length) && length > 0);
+  const [frames, rows, columns] = isGrid ? ([1, ...(grid as number[])].slice(-3) as [number, number, number]) : [0, 0, 0];
   return {
     name: asText(side["name"]) || `side ${n}`,
     tokens: tokens as string[],
     padded,
     planes,
-    grid: isGrid && rows * columns <= tokens.length ? [rows, columns] : null,
+    grid: isGrid && frames * rows * columns <= tokens.length ? [frames, rows, columns] : null,
     patches: side["has_patches"] === true ? readPatches(side, n, tokens.length, block) : null,
+    slots: tokens.length,
   };
 }
 

@@ -1,10 +1,8 @@
 /** The caption of a picture in words: what it shows, of how much, by which scale, and what is missing. */
 
-import { count, percent, plural } from "../../maths/digits";
+import { percent, plural } from "../../maths/digits";
 import { MOST_HUES, type Choice, type Direction } from "../../scene/choice";
-import { ATTENTION, CROSS, VALUE } from "../../scene/edges";
 import { realTokens } from "../../scene/layout";
-import { countKinds, MOST_DRAWN } from "../../scene/prune";
 import { SCALES } from "../../scene/scales";
 import { labelOf } from "../element";
 import type { Model } from "../model";
@@ -45,8 +43,8 @@ const latex = (text: string) => text
 
 export const LATEX: Pen = { own: latex, foreign: latex };
 
-/** The caption of what is shown, as one paragraph. */
-export function captionOf(model: Model, pen: Pen): string {
+/** The caption of what is shown, as one paragraph; `counted` says how many edges of how many, and what they hold. */
+export function captionOf(model: Model, counted: string, pen: Pen): string {
   const { scene, choice, graph } = model;
   const own = (text: string) => pen.own(text);
   const said = [own("Attention of ") + pen.foreign(labelOf(scene.model || "the model", 80)) + own(` (${sizes(model)}).`)];
@@ -58,7 +56,7 @@ export function captionOf(model: Model, pen: Pen): string {
   if (!["3d", "front", "table"].includes(choice.view)) said.push(own(`Shown is ${model.layerName(choice.layer)}.`));
   said.push(own(`${headsOf(model, choice)}.`));
   if (choice.view !== "matrix" && choice.view !== "neuron") {
-    said.push(own(`${shares(model)}.`), own(`${pruning(model)}.`));
+    said.push(own(`Shown: ${counted}.`), own(`${pruning(model)}.`));
     said.push(own(`Strength of an edge: ${SCALES[choice.scale].label}, ${SCALES[choice.scale].formula}.`));
     said.push(own(`Attention is ${DIRECTIONS[choice.direction]}.`));
   }
@@ -68,8 +66,8 @@ export function captionOf(model: Model, pen: Pen): string {
 }
 
 /** A figure's caption for a LaTeX document. */
-export function latexCaption(model: Model): string {
-  return `\\caption{${captionOf(model, LATEX)}}`;
+export function latexCaption(model: Model, counted: string): string {
+  return `\\caption{${captionOf(model, counted, LATEX)}}`;
 }
 
 function sizes(model: Model): string {
@@ -91,23 +89,9 @@ function headsOf(model: Model, choice: Choice): string {
   return heads > MOST_HUES && choice.heads === "each" && !chosen ? `${way}, in one colour but for the chosen` : way;
 }
 
-/** How many edges of how many are shown, and what they hold. */
-function shares(model: Model): string {
-  const { order, graph } = model;
-  const shown = model.shown();
-  const counts = countKinds(graph, order, shown);
-  const names = [[ATTENTION, "attention"], [CROSS, "cross-attention"], [VALUE, "value"]] as const;
-  const parts = names.filter(([kind]) => graph.totals[kind]! > 0)
-    .map(([kind, name]) => `${count(counts[kind]!)} of ${count(graph.totals[kind]!)} ${name} edges`);
-  const held = graph.mass > 0 ? `, which hold ${percent(order.massBefore[shown]! / graph.mass)} of the attention` : "";
-  const carried = graph.carried > 0 ? ` and ${percent(order.carriedBefore[shown]! / graph.carried)} of what values carry` : "";
-  const drawn = shown > MOST_DRAWN ? `; ${count(MOST_DRAWN)} of them are drawn` : "";
-  return `Shown are ${parts.join(", ") || "0 edges"}${held}${carried}${drawn}`;
-}
-
 function pruning(model: Model): string {
   const limit = model.limit();
-  if (model.shown() >= model.order.key.length) return "No edge is pruned";
+  if (model.keyLimit() === Infinity) return "No edge is pruned";
   if (model.choice.prune === "layer") return `Kept: the ${plural(limit, "strongest edge")} of each layer`;
   if (model.choice.prune === "row") return `Kept: each token's strongest edges until they hold ${percent(limit)} of its attention`;
   return `Kept: edges of at least ${percent(limit)} of the largest strength`;

@@ -14,6 +14,7 @@ export interface ExportSource {
   readonly model: Model;
   readonly stage: Stage;
   theme(): Theme;
+  counted(): string; // how many edges of how many are shown, and what they hold
   centre(): HTMLElement | null; // the view that stands in the graph's place
   state(): Record<string, unknown>;
   link(): string; // address of this view
@@ -42,7 +43,7 @@ export class ExportMenu {
       make("div", { class: "row" }, button({ text: "PNG at", on: { click: () => void this.png(this.scale.valueAsNumber) } }), this.scale, "pixels a pixel"),
       make("h2", { text: "Copy" }),
       make("div", { class: "row" }, copy("state", () => JSON.stringify(source.state())), copy("link", () => source.link()),
-        copy("Markdown caption", () => captionOf(model, MARKDOWN)), copy("LaTeX caption", () => latexCaption(model))),
+        copy("Markdown caption", () => captionOf(model, source.counted(), MARKDOWN)), copy("LaTeX caption", () => latexCaption(model, source.counted()))),
       this.said, this.text,
     );
     this.panel.addEventListener("keydown", (event) => event.stopPropagation()); // keys of the graph do not work here
@@ -84,7 +85,7 @@ export class ExportMenu {
   private document(): SVGElement | null {
     const { model, stage } = this.source;
     const centre = this.source.centre();
-    const caption = captionOf(model, { own: (text) => text, foreign: (text) => text });
+    const caption = captionOf(model, this.source.counted(), { own: (text) => text, foreign: (text) => text });
     if (centre) return elementSvg(centre, this.source.theme().paper, model.page.title, caption);
     const shot = takeShot(stage);
     return shot && shotSvg(shot, model.page.title, caption);
