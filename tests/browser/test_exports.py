@@ -3,7 +3,7 @@
 import io
 import json
 from collections import Counter
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -35,10 +35,11 @@ def check_drawn(pixels: np.ndarray) -> None:
     assert differs.mean() > LEAST_DRAWN, f"the picture is blank: {differs.mean():.3%} of it differ"
 
 
-def save(opened, button: str) -> bytes:
+def save(opened, button: str, scale: float = 1) -> bytes:
     """Open the menu, press a button, and return the file that comes."""
     if not opened.page.get_by_role("dialog", name="save or copy").is_visible():
         opened.page.get_by_role("button", name="save or copy").click()
+    opened.page.get_by_label("times as large").fill(str(scale))
     with opened.page.expect_download() as waiting:
         opened.page.get_by_role("button", name=button, exact=True).click()
     return waiting.value.path().read_bytes()
@@ -58,13 +59,13 @@ def test_png_has_the_scale_that_was_asked_for_and_is_not_blank(open_page, page_p
     opened = open_page(page_path, scheme=scheme)
     camera = opened.state()["camera"]
     for scale in (1, 3):
-        pixels = picture(save(opened, f"PNG {scale}×"))
+        pixels = picture(save(opened, "PNG", scale))
         assert pixels.shape == (round(camera["height"] * scale), round(camera["width"] * scale), 3)
         check_drawn(pixels)
     opened.page.keyboard.press("Escape")
     # What the page shows itself, labels apart, is the same picture.
     shown = opened.pixels()
-    same = picture(save(opened, "PNG 1×"))
+    same = picture(save(opened, "PNG"))
     assert (np.abs(shown.astype(int) - same) > 40).any(-1).mean() < 0.01
     opened.check_behaved()
 
@@ -78,7 +79,7 @@ def test_a_blank_canvas_does_not_pass_for_a_picture(open_page, page_path):
         " CanvasRenderingContext2D.prototype.strokeText = () => {}; }"
     )
     with pytest.raises(AssertionError, match="blank"):
-        check_drawn(picture(save(opened, "PNG 1×")))
+        check_drawn(picture(save(opened, "PNG")))
 
 
 @pytest.mark.parametrize("view", ["3d", "front", "layer"])
@@ -86,7 +87,7 @@ def test_a_blank_canvas_does_not_pass_for_a_picture(open_page, page_path):
 def test_svg_has_an_edge_for_each_shown_and_its_text_is_text(open_page, page_path, view, direction):
     opened = open_page(page_path)
     apply(opened, {"view": view, "direction": direction})
-    root = ElementTree.fromstring(save(opened, "SVG (vectors)"))
+    root = ET.fromstring(save(opened, "SVG"))
     shown = opened.state()["shown"]
     assert shown > 20
     edges = root.findall(f".//{SVG}g[@class='edges main']/{SVG}path")
@@ -105,7 +106,7 @@ def apply(opened, state: dict) -> None:
 
 def test_nodes_of_the_svg_stand_where_the_page_shows_them(open_page, page_path):
     opened = open_page(page_path)
-    root = ElementTree.fromstring(save(opened, "SVG (vectors)"))
+    root = ET.fromstring(save(opened, "SVG"))
     circles = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter(f"{SVG}circle")]
     box = opened.page.locator("#headscape canvas.graph").bounding_box()
     for token in (0, 7, 14):
@@ -119,13 +120,13 @@ def test_hostile_tokens_stay_text_in_an_svg_that_parses(open_page, tmp_path):
     tokens = [*HOSTILE, *(f"word{n}" for n in range(5))]
     path = write_page(example_trace(layers=1, heads=1, tokens=tokens), tmp_path / "h.html", title="<b>&amp;")
     opened = open_page(path)
-    file = save(opened, "SVG (vectors)")
-    root = ElementTree.fromstring(file)
+    file = save(opened, "SVG")
+    root = ET.fromstring(file)
     assert root.find(f"{SVG}title").text == "<b>&amp;"
     names = {element.tag for element in root.iter()}
     assert names <= {SVG + n for n in ("svg", "title", "desc", "rect", "g", "path", "circle", "text")}
     texts = "".join(text.text for text in root.iter(f"{SVG}text"))
-    assert "</text><script>"[:10] in texts
+    assert SCRIPT[:10] in texts
     assert "&lt;" in texts
     opened.check_behaved()
 
@@ -137,7 +138,7 @@ def test_pictures_of_patches_are_in_the_svg(open_page, tmp_path):
     patches = np.random.default_rng(0).integers(0, 256, (2, 16, 2, 2, 3)).astype(np.uint8)
     trace = replace(trace, sides=(replace(trace.sides[0], grid=(4, 4), pictures=patches),))
     opened = open_page(write_page(trace, tmp_path / "p.html"))
-    root = ElementTree.fromstring(save(opened, "SVG (vectors)"))
+    root = ET.fromstring(save(opened, "SVG"))
     (image,) = root.iter(f"{SVG}image")
     assert image.get("href").startswith("data:image/png;base64,")
     opened.check_behaved()
@@ -151,7 +152,7 @@ def test_a_frame_that_forbids_downloads_says_so_and_shows_the_picture(open_page,
     frame = opened.page.frame_locator("iframe")
     frame.locator("#headscape[data-ready=true]").wait_for()
     frame.get_by_role("button", name="save or copy").click()
-    frame.get_by_role("button", name="PNG 2×", exact=True).click()
+    frame.get_by_role("button", name="PNG", exact=True).click()
     frame.get_by_text("forbids downloads").wait_for()
     shown = frame.locator("img.saved")
     shown.wait_for()

@@ -38,8 +38,7 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
   font: 13px/1.4 system-ui, -apple-system, "Segoe UI", sans-serif; box-shadow: 0 6px 24px rgb(0 0 0 / .25); }
 .export .row { display: flex; margin-bottom: 6px; flex-wrap: wrap; gap: 5px; align-items: center; }
 .export button, .export input { padding: 2px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--raised); } .export button:hover { border-color: var(--soft); }
-.export input { width: 58px; } .export textarea { width: 100%; font: 12px/1.35 ui-monospace, monospace; color: inherit; background: var(--raised); }
-.export [hidden] { display: none; } .saved { display: block; max-width: 100%; margin-top: 6px; border: 1px solid var(--line); }
+.export input { width: 58px; } .export .note { overflow-wrap: anywhere; } .saved { display: block; max-width: 100%; }
 .frames { grid-area: frames; display: flex; align-items: center; gap: 6px; padding: 5px 12px; overflow-x: auto; scrollbar-width: thin;
   border-bottom: 1px solid var(--line); background: var(--panel); min-width: 0; }
 .frames:empty { display: none; }

@@ -4,8 +4,8 @@ import { page, tag } from "./svg";
 
 // What an element of an SVG gets from style sheets, which do not travel with it.
 const DRAWN = [
-  "fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linecap", "opacity",
-  "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "visibility", "display", "paint-order",
+  "fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "opacity", "display",
+  "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "paint-order",
 ];
 
 interface Frame {
@@ -31,13 +31,7 @@ function copyElement(element: Element, frame: Frame, out: SVGElement): void {
     out.append(copySvg(element, place));
     return;
   }
-  const hasEdge = style.borderTopWidth !== "0px" && style.borderTopStyle !== "none";
-  if (hasEdge || !/^rgba\(.*, 0\)$|^transparent$/.test(style.backgroundColor)) {
-    out.append(tag("rect", {
-      ...place, rx: Number.parseFloat(style.borderTopLeftRadius) || 0, fill: style.backgroundColor, opacity: style.opacity,
-      ...(hasEdge ? { stroke: style.borderTopColor } : {}),
-    }));
-  }
+  out.append(tag("rect", { ...place, fill: style.backgroundColor, opacity: style.opacity }));
   if (element instanceof HTMLCanvasElement && element.width && element.height) {
     out.append(tag("image", { ...place, preserveAspectRatio: "none", href: element.toDataURL() }));
   }

@@ -28,23 +28,21 @@ export class ExportMenu {
   readonly element: HTMLElement;
   private readonly panel = make("div", { class: "export", attributes: { popover: "auto", role: "dialog", "aria-label": "save or copy" } });
   private readonly said = make("p", { class: "note", attributes: { role: "status" } });
-  private readonly text = make("textarea", { attributes: { readonly: "", rows: "4", hidden: "", "aria-label": "text to copy" } });
-  private readonly scale = make("input", { attributes: { type: "number", min: "0.5", max: "16", step: "any", value: "6", "aria-label": "pixels a CSS pixel" } });
+  private readonly scale = make("input", { attributes: { type: "number", min: "1", max: "16", step: "any", value: "2", "aria-label": "times as large" } });
 
   constructor(private readonly source: ExportSource) {
     const open = button({ class: "icon", text: "⤓", title: "save or copy", label: "save or copy" });
     open.popoverTargetElement = this.panel;
-    const png = (scale: number) => button({ text: `${scale}×`, label: `PNG ${scale}×`, on: { click: () => void this.png(scale) } });
     const copy = (text: string, make_: () => string) => button({ text, on: { click: () => void this.copy(text, make_()) } });
     const { model } = source;
     this.panel.append(
       make("h2", { text: "Save the picture" }),
-      make("div", { class: "row" }, button({ text: "SVG (vectors)", on: { click: () => this.svg() } }), "PNG", ...[1, 2, 3, 4].map(png)),
-      make("div", { class: "row" }, button({ text: "PNG at", on: { click: () => void this.png(this.scale.valueAsNumber) } }), this.scale, "pixels a pixel"),
+      make("div", { class: "row" }, button({ text: "SVG", on: { click: () => this.svg() } }),
+        button({ text: "PNG", on: { click: () => void this.png(this.scale.valueAsNumber) } }), this.scale, "× as large"),
       make("h2", { text: "Copy" }),
       make("div", { class: "row" }, copy("state", () => JSON.stringify(source.state())), copy("link", () => source.link()),
         copy("Markdown caption", () => captionOf(model, source.counted(), MARKDOWN)), copy("LaTeX caption", () => latexCaption(model, source.counted()))),
-      this.said, this.text,
+      this.said,
     );
     this.panel.addEventListener("keydown", (event) => event.stopPropagation()); // keys of the graph do not work here
     this.panel.addEventListener("toggle", () => this.place(open));
@@ -60,16 +58,12 @@ export class ExportMenu {
     this.say("");
   }
 
-  private say(text: string, toCopy = ""): void {
+  private say(text: string): void {
     this.said.textContent = text;
-    this.text.hidden = toCopy === "";
-    this.text.value = toCopy;
-    if (toCopy) this.text.select();
   }
 
   private async copy(what: string, text: string): Promise<void> {
-    if (await copyText(text, this.panel)) this.say(`Copied: ${what}.`);
-    else this.say("The browser forbids this frame to copy. Here is the text, selected:", text);
+    this.say((await copyText(text, this.panel)) ? `Copied: ${what}.` : `The browser forbids this frame to copy. Here is the text: ${text}`);
   }
 
   private save(blob: Blob, end: string, note: string): void {
