@@ -94,12 +94,13 @@ def draw_figure(
     """
     for name in look:
         expect_option("figure", "option", name, ("heads", "scale", "prune", "layout", *LOOK))
-    view = look.get("view", "3d")
-    state = parse_state(view)
+    state = parse_state(look.get("view", "3d"))
     if state is not None:
-        if (heads, scale, prune, layout) != ("auto", "rank", "auto", "auto"):
-            look = {**look, "scale": scale}  # type: ignore[typeddict-unknown-key]
-        return draw_state(trace, state, example, look)
+        usual = {"heads": (heads, "auto"), "scale": (scale, "rank"), "prune": (prune, "auto")}
+        usual["layout"] = (layout, "auto")
+        given = [name for name, (value, default) in usual.items() if value != default]
+        return draw_state(trace, state, example, look, given)
+    view = str(look.get("view", "3d"))
     expect_option("figure", "view", view, VIEWS)
     expect_option("figure", "layout", layout, ("auto", *LAYOUTS))
     theme = choose_theme(look.get("theme", "light"))
@@ -138,14 +139,18 @@ def compose(figure: AttentionFigure, scene: Scene, camera: Camera, title: str | 
 
 
 def draw_state(
-    trace: Trace, state: Mapping[str, Any], example: int | None, look: Mapping[str, Any]
+    trace: Trace,
+    state: Mapping[str, Any],
+    example: int | None,
+    look: Look,
+    given: Sequence[str] = (),
 ) -> AttentionFigure:
-    """Draw what a viewer with this state shows."""
-    wrong = [name for name in look if name not in WITH_STATE]
+    """Draw what a viewer with this state shows; ``given`` are further options that were set."""
+    wrong = [*given, *(name for name in look if name not in WITH_STATE)]
     if wrong:
         raise OptionError(
-            f"{', '.join(wrong)} cannot stand beside a viewer's state, which says it itself. Change it in the "
-            f"state (view={{**state, ...}}); beside it may stand {', '.join(WITH_STATE[1:])}."
+            f"{', '.join(wrong)} cannot stand beside a viewer's state, which says it itself. Change it in "
+            f"the state (view={{**state, ...}}); beside it may stand {', '.join(WITH_STATE[1:])}."
         )
     if "theme" in look:
         state = {**state, "theme": look["theme"]}

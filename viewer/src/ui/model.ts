@@ -226,6 +226,12 @@ export class Model {
     return heldBelow(this.graph, this.order, this.keyLimit());
   }
 
+  /** The edges that are shown and drawn, the strongest first. */
+  shownEdges(): Edge[] {
+    const { edges } = this.order;
+    return Array.from({ length: Math.min(this.shown(), edges.length) }, (_, n) => edges.at(n));
+  }
+
   /** The limit as keys of the order have it. */
   keyLimit(): number {
     if (this.sliders[this.choice.prune] >= 1) return Infinity;

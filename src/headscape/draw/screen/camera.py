@@ -1,4 +1,4 @@
-"""The viewer's camera: turns about a centre, scales in pixels per unit, fits points (viewer/src/maths/camera.ts)."""
+"""The viewer's camera (viewer/src/maths/camera.ts): turns about a centre, and fits points."""
 
 import math
 from collections.abc import Mapping
@@ -61,8 +61,8 @@ def read_camera(said: Mapping[str, Any], size: tuple[float, float]) -> ScreenCam
     centre = said.get("centre")
     if wrong or not isinstance(centre, list | tuple) or len(centre) != 3:
         raise OptionError(
-            f"the state's camera lacks {wrong or 'centre'}; it needs {', '.join(NUMBERS)} and centre (x, y, z). "
-            "Leave it out to see all of the graph."
+            f"the state's camera lacks {wrong or 'centre'}; it needs {', '.join(NUMBERS)} and centre "
+            "(x, y, z). Leave it out to see all of the graph."
         )
     zoom = min(size[0] / said["width"], size[1] / said["height"])
     lens = said.get("lens")

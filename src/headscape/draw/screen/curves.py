@@ -45,13 +45,13 @@ def _within(
     chosen: Chosen,
     nodes: NodeNumbers,
 ) -> Points:
-    """Inner control points of arcs in a plane: they bend to the centre (ring), sideways (line) or a little."""
+    """Inner control points of arcs in a plane: to the centre (ring), sideways (line), or a little."""
     is_stack = chosen.view == "3d"
     across = 2 if is_stack else 0
     plane = [across, 1]
     starts = [nodes.first_of(place.side, place.plane) for place in places.planes]
     order = np.argsort(starts)
-    found = order[np.searchsorted(np.array(starts)[order], edges.start, side="right") - 1] if starts else []
+    found = order[np.searchsorted(np.array(starts)[order], edges.start, side="right") - 1]
     centres = np.array([place.centre for place in places.planes]).reshape(-1, 3)
     centre = centres[found][:, plane]
     a, b = start[:, plane], end[:, plane]

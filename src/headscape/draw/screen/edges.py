@@ -143,7 +143,10 @@ def find_edges(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> tuple[Screen
 
 def _empty() -> ScreenEdges:
     longs, floats = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    return ScreenEdges(*[longs] * 7, *[floats] * 5, np.zeros(0, bool), floats)
+    return ScreenEdges(
+        longs, longs, longs, longs, longs, longs, longs,
+        floats, floats, floats, floats, floats, np.zeros(0, bool), floats,
+    )  # fmt: skip
 
 
 def _read(trace: Trace, chosen: Chosen, number: int, heads: list[int]) -> _Rows:
@@ -152,10 +155,10 @@ def _read(trace: Trace, chosen: Chosen, number: int, heads: list[int]) -> _Rows:
     visible = call.visible(example)[heads]
     if call.k is None:
         table: Floats = np.nan_to_num(call.weights(example))[heads]
-        keys = np.broadcast_to(np.arange(table.shape[-1]), table.shape)
+        keys: npt.NDArray[np.integer] = np.broadcast_to(np.arange(table.shape[-1]), table.shape)
     else:
-        keys, table = (part[heads] for part in call.top(example))
-        table = np.nan_to_num(table)
+        keys, table = call.top(example)
+        keys, table = keys[heads], np.nan_to_num(table)[heads]
     names = np.array(heads)
     if chosen.merge == "mean" and len(heads) > 1:
         keys, table, norms = _mean(call, keys, table, norms)
@@ -205,6 +208,7 @@ def _flat_heads(table: Floats, visible: npt.NDArray[np.int32]) -> Flags:
     """Which heads are uniform in each row over the keys that it may see."""
     above = table > 0
     low = np.where(above, table, np.inf).min(-1)
+    low = np.where(np.isfinite(low), low, 0)
     spread = (np.where(above, table, 0).max(-1) - low) * visible
     is_whole = above.sum(-1) >= np.minimum(visible, table.shape[-1])
     tells = visible >= 2  # one key: nothing to tell apart

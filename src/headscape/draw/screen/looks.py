@@ -80,7 +80,7 @@ def edge_styles(count: int, is_dim: bool, room: float) -> tuple[Style, Style, St
 
 
 def ramp(theme: Theme, colour: str, strength: npt.ArrayLike) -> Floats:
-    """Return sRGB colours from weak to strong: even steps of lightness, a weak edge keeps a third of its hue."""
+    """Return sRGB colours from weak to strong: even steps of lightness, a weak edge keeps some hue."""
     full = oklab(colour)
     t = np.asarray(strength, dtype=float)[..., None]
     lightness = theme.pale + (full[0] - theme.pale) * t
@@ -135,9 +135,10 @@ def received_shares(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> Floats:
             weights = np.nan_to_num(call.weights(chosen.example))[heads]
             column += weights[alive].sum(0, dtype=float)
         else:
-            keys, weights = (part[heads][alive] for part in call.top(chosen.example))
+            keys, kept = call.top(chosen.example)
+            keys, kept = keys[heads][alive], kept[heads][alive]
             there = keys >= 0
-            column += np.bincount(keys[there], np.nan_to_num(weights[there]), len(column))
+            column += np.bincount(keys[there], np.nan_to_num(kept[there]), len(column))
         real = int((~trace.padded(chosen.example, call.key_side)).sum())
         plane = call.plane if call.kind == "self" else nodes.planes[call.key_side] - 1
         where = nodes.first_of(call.key_side, plane) + np.arange(len(column))
@@ -146,7 +147,7 @@ def received_shares(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> Floats:
 
 
 def node_radii(trace: Trace, chosen: Chosen, nodes: NodeNumbers, places: Places, scale: float) -> Floats:
-    """Return radii in CSS pixels: they grow with the attention a node receives, an answer's with its share."""
+    """Return radii in CSS pixels: they grow with the attention received, an answer's with its share."""
     most = 3.1 if chosen.view == "3d" else 3.8
     room = max(1.2, min(most, places.spacing * scale * 0.15))
     share = np.minimum(np.nan_to_num(received_shares(trace, chosen, nodes), nan=0.4), 9)

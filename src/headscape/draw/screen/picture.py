@@ -1,4 +1,4 @@
-"""A state of the viewer as a Matplotlib figure: the same edges, nodes, planes and labels from the same camera."""
+"""A state of the viewer as a Matplotlib figure: the same edges, nodes and planes from the same camera."""
 
 import math
 from dataclasses import dataclass
@@ -224,7 +224,7 @@ def _draw_pictures(axes: Axes, picture: Picture) -> None:
     order = np.argsort(np.concatenate(depths), kind="stable")
     fill = np.concatenate(colours)[order]
     squares = PolyCollection(
-        np.concatenate(polygons)[order], facecolors=fill, edgecolors=fill, linewidths=0.3
+        list(np.concatenate(polygons)[order]), facecolors=fill, edgecolors=fill, linewidths=0.3
     )
     squares.set_gid("pictures")
     axes.add_collection(squares, autolim=False)
@@ -286,7 +286,7 @@ def _draw_nodes(axes: Axes, picture: Picture, screen: Points, radii: Points) -> 
         s=((radii[at] + halo / 2) * 2 * PX) ** 2,
         c=colours[at].tolist(),
         edgecolors=theme.paper,
-        linewidths=halo * PX,
+        linewidths=(halo * PX).tolist(),
         zorder=2,
     )
     dots.set_gid("nodes")

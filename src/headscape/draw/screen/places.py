@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from headscape.draw.screen.edges import NodeNumbers
 from headscape.draw.screen.state import Chosen
-from headscape.graph.layouts import grid, line, ring
 from headscape.graph.ground import side_info
+from headscape.graph.layouts import grid, line, ring
 from headscape.trace.trace import Trace
 
 Points = npt.NDArray[np.float64]

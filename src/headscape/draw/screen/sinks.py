@@ -4,8 +4,8 @@ import numpy as np
 
 from headscape.trace.trace import Trace
 
-# Mean attention that a key of a layer receives over its rows and heads, beyond which it is a sink: the epsilon
-# of "When Attention Sink Emerges in Language Models", 2024, arXiv:2410.10781.
+# Mean attention that a key of a layer receives over its rows and heads, beyond which it is a sink: the
+# epsilon of "When Attention Sink Emerges in Language Models", 2024, arXiv:2410.10781.
 SINK_SHARE = 0.3
 # And how often the even share it must be: in a text of three tokens each receives a third.
 SINK_LIFT = 3

@@ -36,7 +36,7 @@ class Chosen:
     """What a person chose to see in the viewer; names as in its state.
 
     ``layer`` and ``layers`` are places in ``trace.calls``; ``heads`` have a hue, and with ``coloured`` no
-    others are drawn; ``solo`` is (call, head) alone. ``slider`` is the threshold from 0 to 1, None the default.
+    others are drawn; ``solo`` is (call, head) alone. ``slider`` is the threshold, 0 to 1 (None: usual).
     """
 
     example: int
@@ -95,7 +95,7 @@ def parse_state(view: str | Mapping[str, Any]) -> dict[str, Any] | None:
         if isinstance(view, Mapping):
             return dict(view)
         raise OptionError(
-            f"view is a {type(view).__name__}; pass a view's name, or a viewer's state or link."
+            f"view is of type {type(view).__name__}; pass a view's name, or a viewer's state or link."
         )
     text = view.strip()
     if PREFIX in text:
@@ -161,9 +161,10 @@ def read_state(trace: Trace, state: Mapping[str, Any], example: int | None = Non
     frame = state.get("frame", 0)
     if example is None:
         example = frame if isinstance(frame, int) and 0 <= frame < trace.batch else 0
+    named: dict[str, Any] = {name: found[name] for name in (*WORDS, "layer")}
+    named |= {name: bool(found[name]) for name in SWITCHES}
     return Chosen(
-        **{name: found[name] for name in (*WORDS, "layer")},
-        **{name: bool(found[name]) for name in SWITCHES},
+        **named,
         example=example,
         heads=tuple(found["heads"]),
         solo=None if solo is None else (solo["call"], solo["head"]),
