@@ -22,7 +22,7 @@ STATES = {
     "difference": {"direction": "asymmetry", "prune": "strength", "slider": 0.2},
     "by token": {"prune": "row", "slider": 0.3, "layout": "line"},
     "by strength": {"prune": "strength", "slider": 0.15, "scale": "contribution", "layout": "grid"},
-    "mean without a layer": {"merge": "mean", "layers": [0, 2], "slider": 0.6, "scale": "minmax"},
+    "mean without a layer": {"merge": "mean", "layers": [0, 2], "slider": 0.6, "scale": "paper"},
     "one head": {"solo": {"call": 1, "head": 1}},
     "some heads": {"heads": [0, 2], "coloured": True, "values": False},
     "no sinks": {"sinks": "folded", "attention": True, "residual": False},
@@ -45,8 +45,8 @@ def case(request, tmp_path_factory):
 
 def shown_on_page(opened) -> list[tuple[int, ...]]:
     """Return kind, call, head, query and key of each edge that the page shows."""
-    rows = opened.page.evaluate("() => globalThis.headscapeViews[0].shown()")
-    return [tuple(row) for row in rows]
+    edges = opened.page.evaluate("() => globalThis.headscapeViews[0].drawn().edges")
+    return [tuple(edge[name] for name in ("kind", "call", "head", "query", "key")) for edge in edges]
 
 
 def test_same_edges_at_the_same_places(open_page, case):

@@ -178,7 +178,7 @@ describe("a uniform head", () => {
   it("is drawn flat by every scale, and said so", () => {
     const { graph } = graphOf({ weights: [[even, even, even]] });
     expect(graph.flatHeads).toEqual(["layer 0 head 0"]);
-    for (const scale of ["rank", "minmax", "lift", "log", "contribution"] as const) {
+    for (const scale of ["rank", "paper", "lift", "log", "contribution"] as const) {
       expect(new Set(scaleEdges(scale, allEdges(graph.parts)))).toEqual(new Set([Math.fround(FAINT)]));
     }
   });
@@ -219,15 +219,16 @@ describe("scales", () => {
   it("rank: a causal first row is not the strongest, though its weight is 1", () => {
     const edges = causal();
     const strength = scaleEdges("rank", edges);
-    // lifts 1, 1.5, 0.5, 1.5, 0.75, 0.75
-    expect(strength[at(edges, 0, 0)]).toBeCloseTo(4 / 6, 6);
-    expect(strength[at(edges, 1, 0)]).toBe(1);
-    expect(strength[at(edges, 1, 1)]).toBeCloseTo(1 / 6, 6);
+    // 1 counts as 1/3; then weights .75, .25, .5, .25, .25. The largest lift is 1.5: less than 2, so ranks are tempered.
+    const tempered = (rank: number) => FAINT + (rank - FAINT) * Math.log2(1.5);
+    expect(strength[at(edges, 0, 0)]).toBeCloseTo(tempered(4 / 6), 6);
+    expect(strength[at(edges, 1, 0)]).toBeCloseTo(tempered(1), 6);
+    expect(strength[at(edges, 1, 1)]).toBeCloseTo(tempered(3 / 6), 6);
   });
 
   it("min-max: the paper's saturates there", () => {
     const edges = causal();
-    const strength = scaleEdges("minmax", edges);
+    const strength = scaleEdges("paper", edges);
     expect(strength[at(edges, 0, 0)]).toBe(1);
     expect(strength[at(edges, 2, 0)]).toBeCloseTo((0.5 - 0.25) / 0.75, 6);
     expect(strength[at(edges, 1, 1)]).toBe(0);
@@ -235,7 +236,7 @@ describe("scales", () => {
 
   it("log: five decades", () => {
     const edges = causal();
-    expect(scaleEdges("log", edges)[at(edges, 2, 0)]).toBeCloseTo(1 + Math.log10(0.5) / 5, 6);
+    expect(scaleEdges("log", edges)[at(edges, 2, 0)]).toBeCloseTo(1 + Math.log10(0.5 / 0.75) / 5, 6); // the 1 of a row without a choice is not the largest
   });
 
   it("contribution: linear from 0", () => {

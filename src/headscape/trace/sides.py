@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headscape.errors import LabelError, ShapeError, expect_index
+from headscape.trace.texts import piece_style, readable
 
 Labels = Sequence[str] | Sequence[Sequence[str]]
 
@@ -46,6 +47,11 @@ class Side:
             return [str(position) for position in range(self.length)]
         index = expect_index(f"side {self.name!r}", "labelled example", example, len(self.labels))
         return list(self.labels[index])
+
+    def texts(self, example: int = 0) -> list[str]:
+        """Return the labels of one example as a person writes them, without a tokenizer's signs."""
+        style = piece_style(label for row in self.labels or () for label in row)
+        return readable(self.tokens(example), style)
 
     @property
     def unpictured(self) -> list[int]:

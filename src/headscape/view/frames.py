@@ -10,6 +10,7 @@ import numpy as np
 
 from headscape.errors import LabelError, OptionError, expect_option
 from headscape.trace.outputs import share_text
+from headscape.trace.texts import JOIN
 from headscape.trace.trace import Trace
 from headscape.view.scene import scene_block
 
@@ -119,11 +120,12 @@ def _describe(frame: Frame) -> str:
     outputs = frame.trace.outputs
     if outputs is not None and outputs.scores.shape[1]:
         name, share = outputs.names(frame.example)[0], float(outputs.probabilities[frame.example, 0])
-        answer = f"{name} {share_text(share)}"
+        answer = f"{outputs.texts([name])[0]} {share_text(share)}"
         if frame.truth is None:
             return answer
-        return f"right: {answer}" if name == frame.truth else f"wrong: {answer}, truly {frame.truth}"
-    words = " ".join(frame.trace.tokens(frame.example))
+        truth = outputs.texts([frame.truth])[0]
+        return f"right: {answer}" if name == frame.truth else f"wrong: {answer}, truly {truth}"
+    words = " ".join(frame.trace.sides[0].texts(frame.example)).replace(f" {JOIN}", "")
     return words if len(words) <= LONGEST_LABEL else words[: LONGEST_LABEL - 1] + "…"
 
 

@@ -4,7 +4,7 @@ import { percent, plural } from "../maths/digits";
 import type { CallData, SceneData } from "../wire/scene";
 import { countEdges, findEdges, FOLDED, PADDED, type Ground, type Part, type Sums } from "./candidates";
 import { drawnHeads, type Choice } from "./choice";
-import { ANSWER, ATTENTION, CROSS, Edges, KINDS, RESIDUAL, VALUE } from "./edges";
+import { ANSWER, ATTENTION, CROSS, Edges, FORWARD, KINDS, RESIDUAL, VALUE } from "./edges";
 import { nodeOf, type NodeIndex } from "./nodes";
 import { meanRows, queryShift, rowsOfHeads, type Rows } from "./rows";
 import { findSinks } from "./sinks";
@@ -119,25 +119,28 @@ const LEAST_PART = 0.1;
 // Parts of one answer that are drawn.
 const MOST_PARTS = 16;
 
-const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, flat: false };
+const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, judged: 0, flat: false, sign: 0 };
 
 /** Each real token's own state carried on, and each answer's parts. */
 function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {
   const edges = new Edges();
   if (choice.view === "layer") return edges;
-  for (const call of choice.residual ? scene.calls : []) {
+  for (const call of choice.residual || choice.feedForward ? scene.calls : []) {
     const side = scene.sides[call.querySide]!;
     const shift = queryShift(call, side.tokens.length);
     for (let query = 0; query < call.queries; query++) {
       const token = query + shift;
       if (side.padded[token]) continue;
-      const [own, added] = [call.flow[query]!, call.flow[call.queries + query]!];
-      edges.add({
-        ...NO_EDGE, kind: RESIDUAL, call: call.number, query: token, key: token,
+      const at = (part: number) => call.flow[part * call.queries + query]!;
+      const [own, added, stream, forward] = [at(0), at(1), at(2), at(3)];
+      const edge = {
+        ...NO_EDGE, call: call.number, query: token, key: token,
         from: nodeOf(index, call.querySide, call.plane, token),
         to: nodeOf(index, call.querySide, call.plane + 1, token),
-        weight: own / (own + added), contribution: own,
-      });
+      };
+      if (choice.residual) edges.add({ ...edge, kind: RESIDUAL, weight: own / (own + added), contribution: own });
+      const share = forward / (stream + forward);
+      for (const head of choice.feedForward && share > 0 ? [0, 1] : []) edges.add({ ...edge, kind: FORWARD, head, weight: share, contribution: forward });
     }
   }
   const parts = choice.classes ? scene.outputs?.contribution : null;

@@ -6,7 +6,7 @@ import { ATTENTION, CROSS, Edges, VALUE, type Edge } from "./edges";
 import { BINS, binOf, sizeOf, Tally, type Levels } from "./levels";
 import { nodeOf, type NodeIndex } from "./nodes";
 import { findPartners, partnerOf, weightOf } from "./partner";
-import { queryShift, rowWidth, type Rows } from "./rows";
+import { judgedWeight, queryShift, rowWidth, type Rows } from "./rows";
 
 /** What edges are told by, the same for all parts of a graph. */
 export interface Ground {
@@ -81,7 +81,7 @@ function scanHead(part: Pick<Part, "ground" | "rows" | "kind" | "bin">, h: numbe
   const [isSum, isDifference, carries] = [way === "sum", way === "asymmetry", kind !== ATTENTION && norm !== null];
   let most = 0;
   for (let query = 0; query < queries; query++) {
-    const row = Math.max(rows.heads[h]!, 0) * queries + query;
+    const row = rowOf(rows, h, query);
     if (call.visible[row]! <= 0) continue;
     const token = query + shift;
     const isFoldedQuery = way !== null && hidden[token] === FOLDED;
@@ -112,7 +112,7 @@ function scanHead(part: Pick<Part, "ground" | "rows" | "kind" | "bin">, h: numbe
         mass = w - back;
         differences += mass;
       }
-      const measure = kind === VALUE && carries && carried === carried ? carried : mass;
+      const measure = kind === VALUE && carries && carried === carried ? carried : judgedWeight(call, row, mass);
       if (measure > most) most = measure;
       tally.add((bin[at + n] = binOf(measure)), mass, carries && carried === carried ? carried : 0);
     }
@@ -155,6 +155,11 @@ export function placeOfEntry(part: Part, entry: number): { h: number; query: num
   return { h, query, token, key: rows.key ? rows.key[entry]! : entry - row * width };
 }
 
+/** Number of a query's row in its call; a mean has the rows of the first head. */
+function rowOf(rows: Rows, h: number, query: number): number {
+  return Math.max(rows.heads[h]!, 0) * rows.call.queries + query;
+}
+
 /** The edge of an entry. */
 export function edgeOfEntry(part: Part, entry: number): Edge {
   const { ground, rows, kind } = part;
@@ -170,19 +175,22 @@ export function edgeOfEntry(part: Part, entry: number): Edge {
   // Attention on a folded sink is no part of an edge.
   const isBoth = way !== null && reverse > 0 && ground.hidden[call.keySide]![token] !== FOLDED;
   const isDifference = way === "asymmetry";
-  const visible = (q: number) => call.visible[Math.max(rows.heads[h]!, 0) * call.queries + q] ?? 0;
+  const visible = (q: number) => call.visible[rowOf(rows, h, q)] ?? 0;
   const normOf = (k: number) => (rows.norm ? rows.norm[h * call.keys + k]! : Number.NaN);
   const mass = isDifference ? weight - reverse : weight + (isBoth ? reverse : 0);
   const queryNode = nodeOf(index, call.querySide, isAttention ? call.plane : call.plane + 1, token);
   const keyNode = nodeOf(index, call.keySide, kind === CROSS ? scene.sides[call.keySide]!.planes - 1 : call.plane, key);
   const isFromQuery = isAttention && direction !== "backward";
   const both = isBoth && !isDifference;
+  const contribution = (isDifference ? mass : weight) * normOf(key) + (both ? reverse * normOf(token) : 0);
+  const isByValue = kind === VALUE && contribution === contribution;
   return {
     kind, call: call.number, head: rows.heads[h]!, query: token, key, weight, reverse, mass, flat: rows.flat[h]!,
     from: isFromQuery ? queryNode : keyNode,
     to: isFromQuery ? keyNode : queryNode,
     lift: Math.max((isDifference ? mass : weight) * visible(query), both ? reverse * visible(key - shift) : 0),
-    contribution: (isDifference ? mass : weight) * normOf(key) + (both ? reverse * normOf(token) : 0),
+    contribution,
+    judged: isByValue ? contribution : judgedWeight(call, rowOf(rows, h, query), mass),
     sign: rows.sign ? rows.sign[entry]! : isDifference ? (token > key ? 1 : -1) : 0,
   };
 }
@@ -191,16 +199,17 @@ export function edgeOfEntry(part: Part, entry: number): Edge {
 export function measureOfEntry(part: Part, entry: number): number {
   const { rows, kind } = part;
   const weight = rows.weight[entry]!;
-  if (kind === CROSS) return weight;
   const { h, query, token, key } = placeOfEntry(part, entry);
+  const judged = (mass: number) => judgedWeight(rows.call, rowOf(rows, h, query), mass);
+  if (kind === CROSS) return judged(weight);
   const way = pairing(kind, part.ground.direction);
   if (way) {
     const back = weightOf(rows.weight, partnerOf(rows, h, token, key, token - query));
     const isFolded = part.ground.hidden[rows.call.keySide]![token] === FOLDED;
-    return way === "asymmetry" ? weight - back : token !== key && back > 0 && !isFolded ? weight + back : weight;
+    return judged(way === "asymmetry" ? weight - back : token !== key && back > 0 && !isFolded ? weight + back : weight);
   }
   const norm = kind === VALUE && rows.norm ? rows.norm[h * rows.call.keys + key]! : Number.NaN;
-  return norm === norm ? weight * norm : weight;
+  return norm === norm ? weight * norm : judged(weight);
 }
 
 /** Edges by number among the entries of all parts, as a table. */

@@ -163,8 +163,9 @@ function sumShares(part: Part, shares: Float32Array): { [name in keyof Below]: F
     if (bin[entry] === 0 || rows.flat[Math.floor(entry / size)]) continue;
     const place = 1 + Math.floor(shares[entry]! * SHARE_BINS);
     const measure = leastOf(bin[entry]!);
+    const edgeMass = kind === ATTENTION ? Math.max(measure, rows.weight[entry]!) : rows.weight[entry]!; // a row of one key is judged by less
     count[place]!++;
-    mass[place]! += kind === VALUE ? rows.weight[entry]! : measure;
+    mass[place]! += edgeMass;
     if (kind === VALUE && rows.norm) carried[place]! += measure;
     if (kind === CROSS) carried[place]! += edgeOfEntry(part, entry).contribution || 0;
   }
@@ -174,7 +175,7 @@ function sumShares(part: Part, shares: Float32Array): { [name in keyof Below]: F
 
 /** The strongest edges of uniform heads, at least so many. */
 function flatEntries(parts: readonly Part[], count: number): number[][] {
-  let least = BINS;
+  let least = added(parts.map((part) => sizeOf(part.flat))) <= count ? 1 : BINS;
   while (least > 1 && added(parts.map((part) => countAbove(part.flat, leastOf(least)))) < count) least--;
   return parts.map((part) => entriesAbove(part, true, count > 0 ? least : BINS));
 }

@@ -4,6 +4,8 @@ import type { CallData } from "../wire/scene";
 
 // A row whose weights differ by less than this share of uniform attention tells its keys apart by noise only.
 const FLAT_SPREAD = 0.02;
+// So does one whose entropy is so near to that of uniform attention.
+const FLAT_ENTROPY = 0.999;
 // Cells of a mean over heads that were kept as top-k: a table of 16 MB.
 const MOST_MEAN_CELLS = 4_194_304;
 
@@ -39,18 +41,36 @@ export function isFlatHead(call: CallData, head: number): boolean {
     let low = Infinity;
     let high = 0;
     let seen = 0;
+    let bits = 0;
     for (let n = at; n < at + width; n++) {
       const w = call.weight[n]!;
       if (w > 0) {
         seen++;
         low = Math.min(low, w);
         high = Math.max(high, w);
+        bits -= w * Math.log2(w);
       }
     }
     const isWhole = seen >= Math.min(visible, width);
-    if (!isWhole || (high - low) * visible >= FLAT_SPREAD) return false;
+    if (!isWhole) return false;
+    const isEven = (high - low) * visible < FLAT_SPREAD;
+    if (!isEven && (seen < visible || bits < FLAT_ENTROPY * Math.log2(visible))) return false;
   }
   return rows > 0;
+}
+
+/** Weight that a row's edges are judged by: a row that sees one key has no choice, and its 1 counts as even attention. */
+export function judgedWeight(call: CallData, row: number, weight: number): number {
+  return call.visible[row] === 1 ? weight * evenWeight(call) : weight;
+}
+
+const even = new WeakMap<CallData, number>();
+
+/** What even attention gives each key of the widest row. */
+function evenWeight(call: CallData): number {
+  let known = even.get(call);
+  if (known === undefined) even.set(call, (known = 1 / call.visible.reduce((most, keys) => Math.max(most, keys), 1)));
+  return known;
 }
 
 /** Rows of each of `heads`. */

@@ -1,7 +1,7 @@
 /** State of one viewer: the data, the choices, and what follows from them. No element is touched here. */
 
 import { buildGraph, type Graph } from "../scene/build";
-import { defaultChoice, graphChoice, type Choice, type LayoutName, type PruneName } from "../scene/choice";
+import { defaultChoice, graphChoice, isSameGraph, type Choice, type LayoutName, type PruneName } from "../scene/choice";
 import { differenceScene, whyIncomparable } from "../scene/difference";
 import { firstRow, joinPasses, reserve } from "../scene/growth";
 import type { Edge } from "../scene/edges";
@@ -51,6 +51,7 @@ export class Model {
   private readonly cache = new Map<number, SceneData>();
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
+  private built: { scene: SceneData; choice: Choice } | null = null; // what the graph was built from
 
   constructor(readonly page: Page) {}
 
@@ -173,9 +174,14 @@ export class Model {
   private rebuild(): void {
     const drawn = graphChoice(this.choice);
     if (this.scene.before) drawn.direction = "forward"; // two differences of one pair may have two signs
-    this.graph = buildGraph(this.scene, this.index, drawn);
-    this.order = orderEdges(this.graph, drawn.prune);
-    this.received = receivedAttention(this.scene, this.index, drawn);
+    const { built } = this;
+    const isSame = built !== null && built.scene === this.scene && isSameGraph(built.choice, drawn);
+    if (!isSame) {
+      this.graph = buildGraph(this.scene, this.index, drawn);
+      this.received = receivedAttention(this.scene, this.index, drawn);
+    }
+    if (!isSame || built.choice.prune !== drawn.prune) this.order = orderEdges(this.graph, drawn.prune);
+    this.built = { scene: this.scene, choice: drawn };
     const { sliders } = this;
     if (Number.isNaN(sliders.layer)) sliders.layer = this.sliderOfLayerLimit(EDGES_PER_TOKEN * this.tokens());
     const { key } = this.order;
@@ -224,12 +230,6 @@ export class Model {
   /** What the edges that pass the threshold hold. */
   held(): Held {
     return heldBelow(this.graph, this.order, this.keyLimit());
-  }
-
-  /** The edges that are shown and drawn, the strongest first. */
-  shownEdges(): Edge[] {
-    const { edges } = this.order;
-    return Array.from({ length: Math.min(this.shown(), edges.length) }, (_, n) => edges.at(n));
   }
 
   /** The limit as keys of the order have it. */

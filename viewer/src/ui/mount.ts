@@ -2,6 +2,7 @@
 
 import { FormatFault } from "../wire/fault";
 import { readPage } from "../wire/page";
+import type { Drawn } from "./drawn";
 import { make } from "./element";
 import type { State } from "./state";
 import { adoptStyle } from "./style";
@@ -13,7 +14,7 @@ export interface Handle {
   apply(state: State): Promise<string[]>; // what could not be followed, in sentences
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
-  shown(): number[][]; // kind, call, head, query and key of each edge that is shown
+  drawn(only?: number | null): Drawn | null;
   destroy(): void;
 }
 
@@ -38,7 +39,7 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
     showFault(root, text);
     ready();
-    return { state: () => ({ fault: text }), apply: () => Promise.resolve([text]), screenOf: () => null, screenOfEdge: () => null, shown: () => [], destroy: () => root.replaceChildren() };
+    return { state: () => ({ fault: text }), apply: () => Promise.resolve([text]), screenOf: () => null, screenOfEdge: () => null, drawn: () => null, destroy: () => root.replaceChildren() };
   }
   root.append(viewer.element);
   void viewer.show(first);
@@ -47,7 +48,7 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     apply: (state) => viewer.published.apply(state),
     screenOf: (node) => viewer.screenOf(node),
     screenOfEdge: (k) => viewer.screenOfEdge(k),
-    shown: () => viewer.model.shownEdges().map((edge) => [edge.kind, edge.call, edge.head, edge.query, edge.key]),
+    drawn: (only = null) => viewer.drawn(only),
     destroy: () => {
       viewer.destroy();
       root.replaceChildren();

@@ -1,6 +1,6 @@
 /** The line of Python that gives a number which the page shows. */
 
-import { ANSWER, RESIDUAL, type Edge } from "../scene/edges";
+import { ANSWER, FORWARD, RESIDUAL, type Edge } from "../scene/edges";
 import { queryShift } from "../scene/rows";
 import { button, make } from "./element";
 import type { Model } from "./model";
@@ -27,7 +27,10 @@ export function pythonLines(model: Model, edge: Edge): string[] {
     row = token - (lengths[n]! - own);
   }
   const at = `calls[${edge.call}]`;
-  if (edge.kind === RESIDUAL) return scene.before ? [] : [`${trace}.${at}.flow(${entry.example}).residual[${row}]`];
+  if (edge.kind === RESIDUAL || edge.kind === FORWARD) {
+    const part = edge.kind === RESIDUAL ? "residual" : "feed_forward";
+    return scene.before ? [] : [`${trace}.${at}.flow(${entry.example}).${part}[${row}]`];
+  }
   const line = `${at}.weight(${edge.head < 0 ? "None" : edge.head}, ${row}, ${edge.key}${example})`;
   return scene.before ? [`${trace}.${line}`, `other.${line}`] : [`${trace}.${line}`];
 }

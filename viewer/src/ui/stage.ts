@@ -6,11 +6,13 @@ import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { Renderer, type BatchName, type Picture } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
+import { Lanes } from "../scene/lanes";
 import { placeNodes, type Places } from "../scene/layout";
 import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
 import { make } from "./element";
+import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
 import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
 import { markSelection } from "./marks";
@@ -33,6 +35,7 @@ export class Stage {
   private renderer: Renderer | null = null;
   camera: Camera | null = null;
   places!: Places;
+  private lanes!: Lanes;
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
@@ -46,7 +49,7 @@ export class Stage {
   private rest = 0;
   private isMoving = false;
   readonly looks: Partial<Record<BatchName, Uint8Array>> = {}; // of the edges, as the renderer has them
-  drawn: { picture: Picture; nodes: NodeLooks } | null = null; // last
+  last: { picture: Picture; nodes: NodeLooks } | null = null; // drawn
   private hasMoved = false; // the person moved the camera
   private isLost = false;
   private isDestroyed = false;
@@ -121,6 +124,7 @@ export class Stage {
     const name = `${model.choice.view} ${model.choice.layout} ${model.choice.layer}`;
     this.places = placeNodes(model.scene, model.index, model.choice, Math.min(4, Math.max(0.4, aspect || 1)));
     const { edges } = model.order;
+    this.lanes = new Lanes(edges, model.index.count, Math.max(1, ...model.scene.calls.map((call) => call.heads)));
     this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
     this.renderer!.setCurves("fixed", this.curvesFor("fixed"));
@@ -140,9 +144,9 @@ export class Stage {
   }
 
   private curvesOf(edges: Edges, count: number): Float32Array {
-    const { choice, scene, index } = this.model;
-    const heads = Math.max(1, ...scene.calls.map((call) => call.heads));
-    return buildCurves(edges, count, index, this.places, { layout: choice.layout, isStack: choice.view === "3d", heads });
+    const { choice, index } = this.model;
+    const lines = { layout: choice.layout, isStack: choice.view === "3d", lanes: this.lanes, isStraight: choice.scale === "paper" };
+    return buildCurves(edges, count, index, this.places, lines);
   }
 
   /** Scale the edges that are shown, among themselves. */
@@ -158,6 +162,19 @@ export class Stage {
   private setLooks(name: BatchName, looks: Uint8Array): void {
     this.looks[name] = looks;
     this.renderer?.setLooks(name, looks);
+  }
+
+  private only: number | null = null;
+
+  /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
+  drawn(only: number | null): Drawn {
+    this.only = only;
+    this.settle(true);
+    this.only = null;
+    if (only !== null) this.requestDraw();
+    const [width, height] = this.size;
+    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, style);
   }
 
   private whenAtRest(): void {
@@ -287,8 +304,8 @@ export class Stage {
   }
 
   /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
-  settle(): void {
-    if (!this.frameRequest) return;
+  settle(isForced = false): void {
+    if (!this.frameRequest && !isForced) return;
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
     this.draw();
@@ -310,7 +327,7 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
-    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height));
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice.scale);
     const some = (count: number) => (onlyPatches ? 0 : count);
     const picture: Picture = {
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },
@@ -322,9 +339,10 @@ export class Stage {
         fixed: { count: some(model.graph.fixed.length), style: fixed },
       },
       planes: model.choice.view === "front" || onlyPatches ? [] : planeShapes(this.places, camera, this.theme),
+      only: this.only,
     };
     renderer.draw(picture);
-    this.drawn = { picture, nodes };
+    this.last = { picture, nodes };
     this.drawOverlay(sharp);
     this.onFirstDraw?.();
     this.onFirstDraw = null;
@@ -335,7 +353,7 @@ export class Stage {
     this.settle();
     const out = make("canvas");
     const context = out.getContext("2d");
-    if (!this.drawn || this.isLost || !context) return null;
+    if (!this.last || this.isLost || !context) return null;
     this.draw(scale, onlyPatches); // what is copied before the browser shows it need not be preserved
     [out.width, out.height] = [this.canvas.width, this.canvas.height];
     context.fillStyle = this.theme.paper;

@@ -25,7 +25,7 @@ const WORDS = {
   merge: ["each", "mean"],
   sinks: ["shown", "folded"],
 } as const;
-const SWITCHES = { attention: "attention", values: "values", residual: "residual", answers: "classes", coloured: "onlyChosen" } as const;
+const SWITCHES = { attention: "attention", values: "values", residual: "residual", feedForward: "feedForward", answers: "classes", coloured: "onlyChosen" } as const;
 
 /** The view names that this viewer has. */
 export function viewNames(): ViewName[] {

@@ -82,6 +82,23 @@ p { margin: 4px 0; }
 .legend i.wedge { height: 8px; width: 34px; clip-path: polygon(0 44%, 100% 0, 100% 100%, 0 56%); border-radius: 0; }
 .legend i.dashed { background: repeating-linear-gradient(90deg, var(--minus) 0 5px, transparent 5px 8px) !important; }
 
+dialog { border: 1px solid var(--line); border-radius: 10px; padding: 0; max-width: min(560px, 92cqw); max-height: 88%; color: var(--ink); background: var(--panel); font: inherit; box-shadow: 0 12px 40px rgb(0 0 0 / .35); }
+dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top: 8px; } dialog::backdrop { background: rgb(0 0 0 / .4); }
+.help { display: grid; grid-template-columns: minmax(90px, auto) 1fr; gap: 4px 16px; margin: 0; font-size: 12.5px; } .help dd { margin: 0; } kbd { font: inherit; font-weight: 600; }
+
+.table { display: grid; grid-template-rows: auto minmax(0, 1fr); min-width: 0; min-height: 0; background: var(--paper); }
+.table .tools { display: flex; flex-wrap: wrap; gap: 5px 9px; align-items: center; padding: 6px 10px; border-bottom: 1px solid var(--line); font-size: 12px; }
+.table .tools .search { flex: 0 1 190px; } .table .tools > span { flex: 1 1 auto; }
+.rows { overflow: auto; scrollbar-width: thin; min-height: 0; } .long { min-width: min-content; }
+.table table { position: sticky; top: 0; border-collapse: separate; border-spacing: 0; width: 100%; font-size: 12.5px; }
+.table tr { height: 24px; } .table tbody tr { cursor: pointer; } .table tbody tr:hover td { background: var(--raised); }
+.table th, .table td { padding: 0 8px; text-align: start; white-space: nowrap; border-bottom: 1px solid var(--line); height: 24px; }
+.table th { background: var(--panel); padding: 0; } .table th button { width: 100%; height: 23px; padding: 0 8px; text-align: inherit; color: var(--soft); font-weight: 600; white-space: nowrap; }
+.table th.number, .table td.number { text-align: right; } .table td.fell { color: var(--minus); } .table td.rose { color: var(--plus); }
+.table th[aria-sort] button { color: var(--ink); } .table th[aria-sort=ascending] button::after { content: " ↑"; } .table th[aria-sort=descending] button::after { content: " ↓"; }
+.table tr[aria-selected=true] td { box-shadow: inset 0 -2px var(--mark), inset 0 2px var(--mark); } .table td.end bdi:hover { text-decoration: underline; }
+.table table:focus-visible { outline: none; } .table table:focus-visible .here { outline: 2px solid var(--accent); outline-offset: -2px; }
+
 .matrix { display: grid; gap: 2px; overflow-x: auto; scrollbar-width: thin; padding: 2px; margin: -2px; }
 .matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; overflow: hidden; text-align: center; }
 .matrix .row-name { text-align: left; padding-left: 2px; white-space: nowrap; }
@@ -153,7 +170,7 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
 .narrow { display: none; }
 
 @container viewer (max-width: 980px) {
-  .narrow { display: inline-grid; }
+  .narrow { display: inline-grid; } .wide.icon { display: none; }
   .subtitle { display: none; }
   .panel { width: 280px; padding-inline: 12px; } .rail { width: 222px; padding-inline: 10px; }
 }
@@ -162,8 +179,18 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
   .search { width: 84px; } .status { padding: 3px 8px; font-size: 11.5px; gap: 0 10px; } .legend { gap: 0 9px; font-size: 11px; } .legend i.wedge { width: 22px; } .segments button { padding: 3px 8px; }
   .title { font-size: 13px; }
 }
+@container viewer (max-width: 560px) {
+  .grid { grid-template: auto auto minmax(45%, 1fr) minmax(0, auto) auto / minmax(0, 1fr); grid-template-areas: "head" "frames" "centre" "panel" "strip"; }
+  .rail, .panel { grid-area: panel; width: auto; border: 0; border-top: 1px solid var(--line); }
+  .head { flex-wrap: wrap; } .head > .segments { order: 9; flex: 1 1 100%; overflow-x: auto; scrollbar-width: none; } .head > .segments button { flex: 1 1 auto; padding: 4px 5px; }
+  .status .legend { display: none; } .table .tools { padding: 4px 8px; }
+}
 @media (prefers-reduced-motion: no-preference) { .icon, .chip, .word, .segments button { transition: background-color .12s, border-color .12s, color .12s; } }
-@media (forced-colors: active) { .segments button[aria-pressed="true"], .chip[aria-pressed="true"] { outline: 2px solid; } }
+@media (forced-colors: active) {
+  .bar, .shares, .legend i, .swatch, .heat div, .keys i, .dot, .cell, .stage, .histogram { forced-color-adjust: none; }
+  [aria-pressed="true"], tr[aria-selected=true] { outline: 2px solid Highlight; outline-offset: -2px; }
+  .word, .partner, ol.edges button { border: 1px solid ButtonBorder; } .chip, .icon, .segments { border-color: ButtonBorder; }
+}
 `;
 
 /** Give a shadow root its style: constructable, so that a policy without inline styles allows it. */

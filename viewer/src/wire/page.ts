@@ -42,6 +42,11 @@ export function expectKind(block: Block, kind: "page" | "scene"): void {
   }
 }
 
+/** A list of as many texts as another, or that other. */
+export function asTexts(value: unknown, other: readonly string[]): readonly string[] {
+  return Array.isArray(value) && value.length === other.length && value.every((text) => typeof text === "string") ? (value as string[]) : other;
+}
+
 export function asText(value: unknown): string {
   return typeof value === "string" ? value : "";
 }

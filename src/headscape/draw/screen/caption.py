@@ -24,8 +24,7 @@ LETTER_PX = 5.7
 
 SCALES = {
     "rank": "rank: share of the layer's drawn edges that are no stronger",
-    "minmax": "min-max: (w - min) / (max - min) of the layer's drawn edges, the term paper's",
-    "paper": "paper: opacity = (w - min) / (max - min) of the layer's drawn edges",
+    "paper": "paper: opacity = (w - min) / (max - min) of the layer's drawn edges, the term paper's",
     "lift": "lift: (log2(w x visible keys) + 3) / (top + 3); uniform attention is lift 1",
     "log": "log: 1 + log10(w / largest of the layer) / 5",
     "contribution": "contribution: |w v W_O| / largest of the layer",
@@ -96,7 +95,7 @@ def _write_hues(figure: Figure, picture: "Picture", y: float) -> None:
 
 def shown_words(picture: "Picture") -> str:
     """Say how many edges of how many are drawn, and what they hold."""
-    counts = np.bincount(picture.edges.kind, minlength=5)
+    counts = np.bincount(picture.edges.kind, minlength=6)
     names = ((ATTENTION, "attention"), (CROSS, "cross"), (VALUE, "value"))
     parts = [
         f"{counts[k]:,} of {picture.held.totals[k]:,} {name} edges"

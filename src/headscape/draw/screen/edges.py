@@ -17,10 +17,12 @@ Longs = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 # Kinds, as in viewer/src/scene/edges.ts.
-ATTENTION, VALUE, CROSS, RESIDUAL, ANSWER = range(5)
+ATTENTION, VALUE, CROSS, RESIDUAL, ANSWER, FORWARD = KINDS = range(6)
 # Parts of a score below this share of the largest are not drawn, and of one answer so many at most.
 LEAST_PART = 0.1
 MOST_PARTS = 16
+# A row whose entropy is so near to that of uniform attention tells its keys apart by noise only.
+FLAT_ENTROPY = 0.999
 # Answers that are drawn as nodes.
 MOST_ANSWERS = 10
 
@@ -30,7 +32,9 @@ class ScreenEdges(Table):
     """One entry per edge; the columns are those of the viewer's edges.
 
     ``query`` and ``key`` are tokens (of ANSWER the answer and the token), ``start`` and ``end`` nodes,
-    ``head`` -1 the mean. ``share`` is what stronger entries of its row hold, for the threshold by token.
+    ``head`` -1 the mean (of FORWARD the half of a spindle). ``judged`` is what an edge is ranked by: the
+    contribution of a value edge where it is known, else its mass, of which a row that sees one key only has
+    what even attention gives. ``share`` is what stronger entries of its row hold, for the threshold by token.
     """
 
     kind: Longs
@@ -45,14 +49,14 @@ class ScreenEdges(Table):
     mass: Floats
     lift: Floats
     contribution: Floats
+    judged: Floats
     flat: Flags
     share: Floats
 
     @property
-    def measure(self) -> Floats:
-        """What an edge is judged by: the contribution of a value edge where it is known, else its mass."""
-        is_known = (self.kind == VALUE) & ~np.isnan(self.contribution)
-        return np.where(is_known, self.contribution, self.mass).astype(np.float32)
+    def by_value(self) -> Flags:
+        """Whether an edge is judged by what its value carries."""
+        return np.asarray((self.kind == VALUE) & np.isfinite(self.contribution))
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def find_edges(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> tuple[Screen
             # Attention that is drawn twice, within a plane and as ribbons, is counted once.
             mass += 0 if kind == VALUE and ATTENTION in kinds else of_part
     edges = ScreenEdges.join(parts) if parts else _empty()
-    totals = np.bincount(edges.kind, minlength=5)
+    totals = np.bincount(edges.kind, minlength=len(KINDS))
     return edges, Held(mass, carried, tuple(totals.tolist()))
 
 
@@ -145,7 +149,7 @@ def _empty() -> ScreenEdges:
     longs, floats = np.zeros(0, np.int64), np.zeros(0, np.float32)
     return ScreenEdges(
         longs, longs, longs, longs, longs, longs, longs,
-        floats, floats, floats, floats, floats, np.zeros(0, bool), floats,
+        floats, floats, floats, floats, floats, floats, np.zeros(0, bool), floats,
     )  # fmt: skip
 
 
@@ -212,7 +216,10 @@ def _flat_heads(table: Floats, visible: npt.NDArray[np.int32]) -> Flags:
     spread = (np.where(above, table, 0).max(-1) - low) * visible
     is_whole = above.sum(-1) >= np.minimum(visible, table.shape[-1])
     tells = visible >= 2  # one key: nothing to tell apart
-    is_even = is_whole & (spread < FLAT_SPREAD)
+    logs = np.log2(table, out=np.zeros_like(table, dtype=float), where=above)
+    bits = -(table * logs).sum(-1)
+    near = (above.sum(-1) >= visible) & (bits >= FLAT_ENTROPY * np.log2(np.maximum(visible, 1)))
+    is_even = is_whole & ((spread < FLAT_SPREAD) | near)
     return np.asarray((~tells | is_even).all(-1) & tells.any(-1))
 
 
@@ -277,6 +284,10 @@ def _join(
     here = nodes.first_of(call.query_side, call.plane if kind == ATTENTION else call.plane + 1) + token
     key_plane = nodes.planes[call.key_side] - 1 if kind == CROSS else call.plane
     there_node = nodes.first_of(call.key_side, key_plane) + key
+    even = 1 / max(int(call.visible(chosen.example).max(initial=1)), 1)
+    judged = np.where(visible == 1, mass * even, mass)
+    if kind == VALUE:
+        judged = np.where(np.isnan(added), judged, added)
     from_query = kind == ATTENTION and chosen.direction != "backward"
     edges = ScreenEdges(
         kind=np.full(len(key), kind),
@@ -291,6 +302,7 @@ def _join(
         mass=mass.astype(np.float32),
         lift=lift.astype(np.float32),
         contribution=added.astype(np.float32),
+        judged=judged.astype(np.float32),
         flat=rows.flat[rows.head],
         share=share,
     )
@@ -328,7 +340,7 @@ def fixed_edges(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> ScreenEdges
     parts = []
     if chosen.view == "layer":
         return _empty()
-    for number, call in enumerate(trace.calls if chosen.residual else ()):
+    for number, call in enumerate(trace.calls if chosen.residual or chosen.feed_forward else ()):
         padded = trace.padded(chosen.example, call.query_side)
         shift = trace.sides[call.query_side].length - call.shape[2]
         query = np.flatnonzero(~padded[shift:])
@@ -338,7 +350,15 @@ def fixed_edges(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> ScreenEdges
             share = own / (own + added)
         start = nodes.first_of(call.query_side, call.plane) + query + shift
         end = nodes.first_of(call.query_side, call.plane + 1) + query + shift
-        parts.append(_fixed(RESIDUAL, number, (query + shift, query + shift), (start, end), share))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            widened = flow.feed_forward[query] / (flow.stream[query] + flow.feed_forward[query])
+        tokens = query + shift
+        if chosen.residual:
+            parts.append(_fixed(RESIDUAL, number, (tokens, tokens), (start, end), share))
+        for half in (0, 1) if chosen.feed_forward else ():
+            at = np.flatnonzero(widened > 0)
+            ends = (start[at], end[at])
+            parts.append(_fixed(FORWARD, number, (tokens[at], tokens[at]), ends, widened[at], head=half))
     outputs = trace.outputs
     contribution = None if outputs is None else outputs.contribution(chosen.example)
     if outputs is not None and contribution is not None and chosen.answers:
@@ -360,11 +380,17 @@ def fixed_edges(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> ScreenEdges
 
 
 def _fixed(
-    kind: int, call: int, pair: tuple[Longs, Longs], ends: tuple[Longs, Longs], weight: npt.ArrayLike
+    kind: int,
+    call: int,
+    pair: tuple[Longs, Longs],
+    ends: tuple[Longs, Longs],
+    weight: npt.ArrayLike,
+    head: int = -1,
 ) -> ScreenEdges:
     length = len(pair[0])
     none, values = np.full(length, np.nan, np.float32), np.asarray(weight, np.float32)
+    zero = np.zeros(length, np.float32)
     return ScreenEdges(
-        np.full(length, kind), np.full(length, call), np.full(length, -1), *pair, *ends,
-        values, none, np.zeros(length, np.float32), none, values, np.zeros(length, bool), none,
+        np.full(length, kind), np.full(length, call), np.full(length, head), *pair, *ends,
+        values, none, zero, none, values, zero, np.zeros(length, bool), none,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headscape.draw.screen.edges import ANSWER, ATTENTION, RESIDUAL, NodeNumbers, ScreenEdges
+from headscape.draw.screen.edges import ANSWER, ATTENTION, FORWARD, RESIDUAL, NodeNumbers, ScreenEdges
 from headscape.draw.screen.places import Places
 from headscape.draw.screen.state import Chosen
 from headscape.draw.theme import Theme, from_oklab, oklab
@@ -16,6 +16,9 @@ Floats = npt.NDArray[np.float64]
 
 # Tokens beyond which residual lines are fainter.
 MANY_TOKENS = 28
+# Edges beyond which a line keeps more room free around it; the paper's edges have one width.
+MANY_EDGES = 150
+PAPER_WIDTH = 1.5
 
 LIGHT = Theme(
     name="light",
@@ -68,15 +71,18 @@ class Style:
 
     width: tuple[float, float]
     alpha: tuple[float, float]
+    casing: float = -1.0  # CSS pixels around a line that weaker lines leave free; -1: none
 
 
-def edge_styles(count: int, is_dim: bool, room: float) -> tuple[Style, Style, Style]:
-    """Return the styles of chosen, fixed and marked edges: fewer may be wider; a selection dims the rest."""
+def edge_styles(count: int, room: float, scale: str) -> tuple[Style, Style]:
+    """Return the styles of chosen and of fixed edges: fewer may be wider."""
+    fixed = Style((0.8, 3.0), (0.06, 0.95))
+    if scale == "paper":
+        return Style((PAPER_WIDTH, PAPER_WIDTH), (0.0, 1.0)), fixed
     fit = min(1.0, max(0.55, room / 560))
     widest = max(1.1, fit * min(4, 3.8 * math.sqrt(420 / max(count, 1))))
-    main = Style((0.7, widest), (0.05, 0.12) if is_dim else (0.75, 0.96))
-    fixed = Style((0.8, 3.0), (0.02, 0.1) if is_dim else (0.06, 0.95))
-    return main, fixed, Style((0.9, 4.2 * fit), (0.85, 1.0))
+    casing = min(2.2 if count > MANY_EDGES else 1.5, widest * 0.7)
+    return Style((0.7, widest), (1.0, 1.0), casing), fixed
 
 
 def ramp(theme: Theme, colour: str, strength: npt.ArrayLike) -> Floats:
@@ -100,22 +106,35 @@ def edge_looks(
         value[residual] = 0.55 * min(1, MANY_TOKENS / trace.sides[trace.calls[call].query_side].length)
         for head in np.unique(edges.head[here]):
             hue = chosen.hue_of(int(head), trace.calls[call].shape[1])
-            if hue >= 0:
+            if chosen.scale == "paper":
+                names[here & (edges.head == head)] = theme.node
+            elif hue >= 0:
                 names[here & (edges.head == head)] = theme.heads[hue]
     answer = edges.kind == ANSWER
     size = np.abs(edges.weight[answer].astype(float))
     value[answer] = size / max(float(size.max(initial=0)), 1e-30)
+    if chosen.direction == "asymmetry":
+        signed = np.where(_falls(chosen, edges), theme.minus, theme.plus)
+        names = np.where(edges.kind == ATTENTION, signed, names)
     names[edges.kind == RESIDUAL] = theme.residual
+    names[edges.kind == FORWARD] = theme.plus
     names[answer] = np.where(edges.weight[answer] < 0, theme.minus, theme.plus)
     colour = np.ones((len(edges), 4))
     for name in set(names.tolist()):
         here = names == name
-        even = 1.0 if name == theme.residual else None
-        colour[here, :3] = _plain(name) if even else ramp(theme, name, value[here])
+        is_even = name in (theme.residual, theme.node)
+        colour[here, :3] = _plain(name) if is_even else ramp(theme, name, value[here])
     colour[:, 3] = style.alpha[0] + (style.alpha[1] - style.alpha[0]) * value
     width = style.width[0] + (style.width[1] - style.width[0]) * value**2
-    tapers = (edges.kind == ATTENTION) & (chosen.direction in ("forward", "backward"))
-    return EdgeLooks(colour, width, answer & (edges.weight < 0), tapers)
+    dashed = answer & (edges.weight < 0)
+    within = edges.kind == ATTENTION
+    tapers = within & (chosen.direction in ("forward", "backward")) & (chosen.scale != "paper")
+    return EdgeLooks(colour, width, dashed | (within & _falls(chosen, edges)), tapers)
+
+
+def _falls(chosen: Chosen, edges: ScreenEdges) -> npt.NDArray[np.bool_]:
+    """Which differences of two directions are drawn as negative: to later tokens there is more."""
+    return np.asarray((edges.query <= edges.key) & (chosen.direction == "asymmetry"))
 
 
 def _plain(colour: str) -> Floats:

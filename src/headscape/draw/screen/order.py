@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from headscape.draw.screen.edges import ANSWER, ATTENTION, RESIDUAL, VALUE, ScreenEdges
+from headscape.draw.screen.edges import ANSWER, ATTENTION, FORWARD, KINDS, RESIDUAL, VALUE, ScreenEdges
 from headscape.draw.screen.state import Chosen
 from headscape.graph.scales import FAINT, LIFT_FLOOR, LOG_DECADES
 from headscape.trace.trace import Trace
@@ -18,6 +18,8 @@ EDGES_PER_VALUE = 4
 EDGES_PER_TOKEN = 2
 # Range of the strength threshold: four decades below the largest.
 STRENGTH_DECADES = 4
+# A layer's ranks fill the range of strengths once its strongest edge has this lift, log2.
+FULL_RANK_LIFT = 1.0
 # Share of a row at which its strongest edge alone is shown.
 LEAST_ROW_SHARE = 0.02
 
@@ -27,7 +29,7 @@ Longs = npt.NDArray[np.int64]
 
 def order_edges(edges: ScreenEdges, prune: str) -> tuple[Longs, Floats]:
     """Return the edges' order, of which a threshold shows a prefix, and the key that it compares, rising."""
-    measure = edges.measure
+    measure = edges.judged
     by_measure = np.argsort(-measure, kind="stable")
     is_all_flat = len(edges) > 0 and bool(edges.flat.all())
     key = _keys(edges, prune, measure, by_measure)
@@ -38,7 +40,7 @@ def order_edges(edges: ScreenEdges, prune: str) -> tuple[Longs, Floats]:
 
 def _groups(edges: ScreenEdges) -> Longs:
     """Edges are compared within one call and one kind."""
-    return np.asarray((edges.call + 1) * 5 + edges.kind)
+    return np.asarray((edges.call + 1) * len(KINDS) + edges.kind)
 
 
 def _keys(edges: ScreenEdges, prune: str, measure: Floats, by_measure: Longs) -> Floats:
@@ -55,7 +57,7 @@ def _keys(edges: ScreenEdges, prune: str, measure: Floats, by_measure: Longs) ->
         if (edges.kind == ATTENTION).any():
             place[edges.kind == VALUE] *= EDGES_PER_VALUE
         return place
-    largest = np.zeros(5, np.float32)
+    largest = np.zeros(len(KINDS), np.float32)
     np.maximum.at(largest, edges.kind[~edges.flat], measure[~edges.flat])
     most = largest[edges.kind]
     return np.asarray(-measure / np.where(most > 0, most, 1), np.float32)
@@ -98,8 +100,10 @@ def _usual_slider(prune: str, tokens: int, largest: int, calls: int, key: Floats
 def scale_shown(scale: str, edges: ScreenEdges) -> Floats:
     """Return the strength of each edge, compared among themselves: among what is drawn."""
     contribution = np.nan_to_num(edges.contribution, posinf=0, neginf=0)
-    measure = contribution if scale == "contribution" else edges.measure
-    by_value = (edges.kind == VALUE) & np.isfinite(edges.contribution)
+    measure = contribution if scale == "contribution" else edges.judged
+    by_value = edges.by_value
+    if scale == "paper":  # which knows no row without a choice
+        measure = np.where(by_value, edges.judged, edges.mass)
     lift = np.nan_to_num(edges.lift, posinf=0, neginf=0)
     sharp = ~edges.flat
     names, group = np.unique(_groups(edges), return_inverse=True)
@@ -109,8 +113,13 @@ def scale_shown(scale: str, edges: ScreenEdges) -> Floats:
     low, high, size = low[group], high[group], measure.astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         if scale == "rank":
-            out = _ranks(np.where(by_value, contribution, lift), np.where(sharp, group, len(names)))
-        elif scale in ("minmax", "paper"):
+            most = np.zeros(len(names))
+            bits = np.where(by_value, 1, np.log2(lift.astype(float)))
+            np.maximum.at(most, group[sharp], bits[sharp])
+            out = _ranks(measure, np.where(sharp, group, len(names)))
+            # Where rows are nearly uniform a rank alone would make structure out of noise.
+            out = FAINT + (out - FAINT) * np.clip(most[group] / FULL_RANK_LIFT, 0, 1)
+        elif scale == "paper":
             out = np.where(high > low, (size - low) / (high - low), 1.0)
         elif scale == "lift":
             bits = np.log2(np.maximum(lift.astype(float), 1e-9))
@@ -121,7 +130,7 @@ def scale_shown(scale: str, edges: ScreenEdges) -> Floats:
         else:
             out = np.where(high > 0, np.clip(size / high, 0, 1), 0)
     out = np.where(edges.flat, FAINT, out)
-    return np.where(np.isin(edges.kind, (RESIDUAL, ANSWER)), 0.5, out).astype(np.float32)
+    return np.where(np.isin(edges.kind, (RESIDUAL, FORWARD, ANSWER)), 0.5, out).astype(np.float32)
 
 
 def _ranks(values: Floats, group: Longs) -> npt.NDArray[np.float64]:

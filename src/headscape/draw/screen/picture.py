@@ -14,7 +14,8 @@ from matplotlib.textpath import text_to_path
 from headscape.draw.canvas import AttentionFigure, open_figure
 from headscape.draw.planes import shrink
 from headscape.draw.screen.camera import Margins, ScreenCamera, fit_camera, read_camera
-from headscape.draw.screen.curves import build_curves
+from headscape.draw.screen.casing import Casing
+from headscape.draw.screen.curves import build_curves, find_lanes
 from headscape.draw.screen.edges import Held, NodeNumbers, ScreenEdges, find_edges, fixed_edges
 from headscape.draw.screen.labels import Seen, place_labels, wish_labels
 from headscape.draw.screen.looks import (
@@ -26,7 +27,7 @@ from headscape.draw.screen.looks import (
     received_shares,
 )
 from headscape.draw.screen.order import MOST_DRAWN, count_shown, order_edges, scale_shown
-from headscape.draw.screen.places import START_PITCH, START_YAW, Places, place_nodes
+from headscape.draw.screen.places import START_PITCH, START_YAW, Places, place_nodes, sides_in_order
 from headscape.draw.screen.state import Chosen
 from headscape.trace.trace import Trace
 
@@ -47,6 +48,8 @@ SHEET_RIM = 0.6
 PICTURE_HALF = 0.44
 CORNER = 0.08
 TAPER_PIECES = 12
+# Edges that keep room free around them: in denser pictures none is left.
+MOST_CASED = 4000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,8 @@ class Picture:
 
     def curves(self, edges: ScreenEdges) -> Points:
         """Return control points on the screen, (edge, 4, 2), CSS pixels from the top left."""
-        world = build_curves(edges, self.places, self.chosen, self.nodes, self.heads)
+        lanes = find_lanes(edges) if edges is self.edges else np.zeros(len(edges), np.int64)
+        world = build_curves(edges, lanes, self.places, self.chosen, self.nodes)
         return self.camera.project(world)[..., :2]
 
 
@@ -91,8 +95,8 @@ def make_picture(trace: Trace, chosen: Chosen, size: tuple[float, float] | None 
     if chosen.camera is not None:
         camera = read_camera(chosen.camera, size)
     else:
-        heads = max((call.shape[1] for call in trace.calls), default=1)
-        curves = build_curves(found.select(order[:MOST_FITTED]), places, chosen, nodes, heads)
+        strongest = found.select(order[:MOST_FITTED])
+        curves = build_curves(strongest, find_lanes(strongest), places, chosen, nodes)
         view = (START_YAW, START_PITCH, 7.0) if chosen.view == "3d" else (0.0, 0.0, math.inf)
         camera = fit_camera(_fit_points(places, curves), view, size, margins)
     part = found.select(order[:shown])
@@ -105,7 +109,10 @@ def make_picture(trace: Trace, chosen: Chosen, size: tuple[float, float] | None 
 
 def _margins(trace: Trace, chosen: Chosen, nodes: NodeNumbers, size: tuple[float, float]) -> Margins:
     """Room for labels around the graph."""
-    longest = max((min(len(t), MOST_LETTERS) for t in trace.tokens(chosen.example)[:400]), default=0)
+    longest = max(
+        (min(len(t), MOST_LETTERS) for t in trace.tokens(chosen.example, sides_in_order(trace)[0])[:400]),
+        default=0,
+    )
     tokens = min(longest * LETTER_PX + 20, size[0] * 0.24)
     answers = tokens
     if nodes.answers and trace.outputs is not None:
@@ -156,14 +163,15 @@ def draw_picture(picture: Picture, title: str | None = None) -> AttentionFigure:
         _draw_planes(axes, picture)
     _draw_pictures(axes, picture)
     chosen = picture.chosen
-    main, fixed, _ = edge_styles(len(picture.edges), False, min(width, height))
+    main, fixed = edge_styles(len(picture.edges), min(width, height), chosen.scale)
     strength = scale_shown(chosen.scale, picture.edges)
     for name, edges, style, how in (
         ("fixed", picture.fixed, fixed, np.full(len(picture.fixed), 0.5, np.float32)),
         ("main", picture.edges, main, strength),
     ):
         looks = edge_looks(picture.trace, chosen, edges, how, style)
-        _draw_edges(axes, name, picture.curves(edges), looks)
+        ground = theme.paper if chosen.view == "front" else theme.plane
+        _draw_edges(axes, name, picture.curves(edges), looks, (style.casing, ground))
     screen = picture.camera.project(picture.places.at)
     radii = node_radii(picture.trace, chosen, picture.nodes, picture.places, picture.camera.scale)
     _draw_nodes(axes, picture, screen, radii)
@@ -230,8 +238,11 @@ def _draw_pictures(axes: Axes, picture: Picture) -> None:
     axes.add_collection(squares, autolim=False)
 
 
-def _draw_edges(axes: Axes, name: str, curves: Points, looks: EdgeLooks) -> None:
-    """Draw edges, the last and weakest first; those that end where nothing is drawn are left out."""
+def _draw_edges(axes: Axes, name: str, curves: Points, looks: EdgeLooks, casing: tuple[float, str]) -> None:
+    """Draw edges, the last and weakest first; those that end where nothing is drawn are left out.
+
+    ``casing`` is the room that each keeps free around it, in CSS pixels, and the colour of that room.
+    """
     there = np.flatnonzero(np.isfinite(curves).all((1, 2)))[::-1]
     codes = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
     paths = []
@@ -251,6 +262,8 @@ def _draw_edges(axes: Axes, name: str, curves: Points, looks: EdgeLooks) -> None
         linewidths=np.where(tapers, 0, looks.width[there] * PX),
         linestyles=[(0, (3.0, 2.0)) if dashed else "solid" for dashed in looks.dashed[there]] or "solid",
     )
+    if casing[0] > 0 and len(paths) <= MOST_CASED:
+        lines.set_path_effects([Casing(casing[0] * PX, casing[1])])
     lines.set_gid(f"edges-{name}")
     axes.add_collection(lines, autolim=False)
 

@@ -71,13 +71,19 @@ def place_nodes(trace: Trace, chosen: Chosen, nodes: NodeNumbers, aspect: float)
     return _stack(trace, chosen, nodes, aspect)
 
 
-def _columns(trace: Trace, step: float) -> list[float]:
-    """Column at which each side starts: sides follow each other from left to right."""
-    starts, at = [], 0.0
-    for side in trace.sides:
-        starts.append(at)
-        at += side.planes - 1 + step
-    return starts
+def _columns(trace: Trace, step: float) -> tuple[list[float], float]:
+    """Column at which each side starts, and the last one; sides that are only read come first."""
+    starts, at = [0.0] * len(trace.sides), 0.0
+    for side in sides_in_order(trace):
+        starts[side] = at
+        at += trace.sides[side].planes - 1 + step
+    return starts, at - step
+
+
+def sides_in_order(trace: Trace) -> list[int]:
+    """Return the numbers of the sides from left to right."""
+    asking = {call.query_side for call in trace.calls}
+    return sorted(range(len(trace.sides)), key=lambda side: side in asking)
 
 
 def _spacing(places: Points) -> float:
@@ -92,8 +98,8 @@ def _half(places: Points, layout: str) -> tuple[float, float]:
 
 def _stack(trace: Trace, chosen: Chosen, nodes: NodeNumbers, aspect: float) -> Places:
     at = np.full((nodes.count, 3), np.nan)
-    columns, layout = _columns(trace, SIDE_STEP), chosen.layout
-    last = columns[-1] + trace.sides[-1].planes - 1 + (1.5 if nodes.answers else 0)
+    (columns, end), layout = _columns(trace, SIDE_STEP), chosen.layout
+    last = end + (1.5 if nodes.answers else 0)
     gap, stretch = _proportions(last, len(trace.sides), layout, aspect)
     planes: list[PlanePlace] = []
     spacing = math.inf
@@ -138,8 +144,8 @@ def _proportions(last: float, towers: int, layout: str, aspect: float) -> tuple[
 def _front(trace: Trace, chosen: Chosen, nodes: NodeNumbers, aspect: float) -> Places:
     """Planes as columns from left to right, tokens from top to bottom."""
     at = np.full((nodes.count, 3), np.nan)
-    columns = _columns(trace, SIDE_STEP_FRONT)
-    last = columns[-1] + trace.sides[-1].planes - 1 + (1.15 if nodes.answers else 0)
+    columns, end = _columns(trace, SIDE_STEP_FRONT)
+    last = end + (1.15 if nodes.answers else 0)
     gap = 2 * aspect / max(last, 1)
     planes: list[PlanePlace] = []
     spacing = math.inf

@@ -18,14 +18,14 @@ GRAPH_VIEWS = ("3d", "front", "layer")
 WORDS = {
     "view": GRAPH_VIEWS,
     "layout": ("ring", "line", "grid"),
-    "scale": ("rank", "minmax", "paper", "lift", "log", "contribution"),
+    "scale": ("rank", "paper", "lift", "log", "contribution"),
     "prune": ("layer", "row", "strength"),
     "direction": ("sum", "forward", "backward", "asymmetry"),
     "merge": ("each", "mean"),
     "sinks": ("shown", "folded"),
     "theme": ("light", "dark"),
 }
-SWITCHES = ("attention", "values", "residual", "answers", "coloured")
+SWITCHES = ("attention", "values", "residual", "answers", "coloured", "feedForward")
 # Weights beyond which a page opens without value edges (viewer/src/ui/model.ts).
 MANY_WEIGHTS = 400_000
 PREFIX = "headscape="
@@ -53,6 +53,7 @@ class Chosen:
     residual: bool
     answers: bool
     coloured: bool
+    feed_forward: bool
     heads: tuple[int, ...]
     solo: tuple[int, int] | None
     layer: int
@@ -139,6 +140,7 @@ def read_state(trace: Trace, state: Mapping[str, Any], example: int | None = Non
     usual = {
         **{name: words[0] for name, words in WORDS.items()},
         **dict.fromkeys(SWITCHES, True),
+        "feedForward": False,
         "layout": "grid" if pictured else "ring",
         "values": stored <= MANY_WEIGHTS,
         "coloured": few,
@@ -148,6 +150,8 @@ def read_state(trace: Trace, state: Mapping[str, Any], example: int | None = Non
         "layers": list(range(len(trace.calls))),
     }
     found = usual | {name: value for name, value in state.items() if name in usual}
+    if found["scale"] == "minmax":  # as the graph calls it
+        found["scale"] = "paper"
     for name, words in WORDS.items():
         expect_option("the viewer's state", name, found[name], words)
     solo = found["solo"]
@@ -163,6 +167,7 @@ def read_state(trace: Trace, state: Mapping[str, Any], example: int | None = Non
         example = frame if isinstance(frame, int) and 0 <= frame < trace.batch else 0
     named: dict[str, Any] = {name: found[name] for name in (*WORDS, "layer")}
     named |= {name: bool(found[name]) for name in SWITCHES}
+    named["feed_forward"] = named.pop("feedForward")
     return Chosen(
         **named,
         example=example,

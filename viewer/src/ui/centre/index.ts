@@ -1,6 +1,7 @@
 /** The views that stand in the graph's place, in the order of their buttons. */
 
 import type { GraphViewName, ViewName } from "../../scene/choice";
+import { makeTable } from "./table";
 import type { MakeView } from "./view";
 
 export interface CentreEntry {
@@ -9,4 +10,6 @@ export interface CentreEntry {
   readonly make: MakeView;
 }
 
-export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {};
+export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {
+  table: { label: "Table", title: "The visible edges in numbers", make: makeTable },
+};

@@ -28,9 +28,9 @@ export interface Shot extends LabelScene {
 /** What the stage shows now; null where it shows nothing. */
 export function takeShot(stage: Stage): Shot | null {
   stage.settle();
-  const { camera, drawn, model, places, lit, theme, screen } = stage;
-  if (!camera || !drawn) return null;
-  const { picture, nodes } = drawn;
+  const { camera, last, model, places, lit, theme, screen } = stage;
+  if (!camera || !last) return null;
+  const { picture, nodes } = last;
   const [width, height] = picture.frame.size as [number, number];
   const batch = (name: BatchName): ShotEdges => {
     const { count, style } = picture.edges[name];
