@@ -83,9 +83,8 @@ def test_svg_has_an_edge_for_each_shown_and_its_text_is_text(open_page, page_pat
     root = ET.fromstring(save(opened, "SVG"))
     shown = opened.state()["shown"]
     assert shown > 20
-    edges = root.findall(f".//{SVG}g[@class='edges main']/{SVG}path")
+    edges = root.findall(f".//{SVG}g[@class='edges main']/{SVG}path[@class='edge']")
     assert len(edges) == shown
-    assert {edge.get("class") for edge in edges} == {"edge"}
     texts = [text.text for text in root.iter(f"{SVG}text")]
     words = Counter(example_trace().tokens())
     assert sum(text in words for text in texts) >= len(words)

@@ -12,7 +12,7 @@ async function modelOf(tokens: string[], top = false): Promise<Model> {
   if (top) meta["calls"][0].keys = 3;
   const block = pack(arrays, meta) as Uint8Array<ArrayBuffer>;
   const bytes = await new Response(new Blob([block]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-  const model = new Model({ title: "T", note: "", createdBy: "", view: {}, frames: [{ label: "", group: "example", number: 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} }] });
+  const model = new Model({ title: "T", note: "", createdBy: "", view: {}, frames: [{ id: 0, label: "", group: "example", number: 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} }] });
   await model.showFrame(0);
   return model;
 }

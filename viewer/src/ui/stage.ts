@@ -1,9 +1,8 @@
 /** The graph: canvases, camera, and drawing on demand. */
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
-import { GlFault } from "../gl/context";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
-import { Renderer, type BatchName, type Picture } from "../gl/renderer";
+import type { BatchName, Picture, Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
 import { Lanes } from "../scene/lanes";
@@ -18,6 +17,7 @@ import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
 import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { readCamera, type PlacedCamera } from "./state";
+import { Surface } from "./surface";
 import { MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
@@ -31,8 +31,8 @@ const MANY_EDGES = 4000;
 export class Stage {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
-  private readonly overlay: HTMLCanvasElement;
-  private renderer: Renderer | null = null;
+  readonly overlay: HTMLCanvasElement;
+  readonly surface: Surface;
   camera: Camera | null = null;
   places!: Places;
   private lanes!: Lanes;
@@ -51,13 +51,10 @@ export class Stage {
   readonly looks: Partial<Record<BatchName, Uint8Array>> = {}; // of the edges, as the renderer has them
   last: { picture: Picture; nodes: NodeLooks } | null = null; // drawn
   private hasMoved = false; // the person moved the camera
-  private isLost = false;
   private isDestroyed = false;
   onFirstDraw: (() => void) | null = null;
-  private readonly onFault: (text: string | null) => void;
 
   constructor(readonly model: Model, public theme: Theme, onFault: (text: string | null) => void) {
-    this.onFault = onFault;
     this.canvas = make("canvas", {
       class: "graph",
       attributes: {
@@ -66,35 +63,19 @@ export class Stage {
       },
     });
     this.overlay = make("canvas", { class: "labels", attributes: { "aria-hidden": "true" } });
-    this.element = make("div", { class: "stage" }, this.canvas, this.overlay);
-    this.canvas.addEventListener("webglcontextlost", (event) => {
-      event.preventDefault();
-      this.isLost = true;
-      if (!this.isDestroyed) this.onFault("The graphics context was lost (driver reset, or too many 3D pages). The graph comes back when the browser restores it; the data and your choices are kept.");
+    this.surface = new Surface(this.canvas, {
+      opened: () => {
+        this.renderer!.setRamp(rampBytes(this.theme));
+        if (this.model.frame >= 0) this.update("scene");
+      },
+      draw: () => this.draw(),
+      fault: onFault,
     });
-    this.canvas.addEventListener("webglcontextrestored", () => {
-      this.isLost = false;
-      this.renderer = null;
-      this.onFault(null);
-      this.start();
-    });
+    this.element = make("div", { class: "stage" }, this.surface.still, this.canvas, this.overlay);
   }
 
-  /** Open the context and send everything again. */
-  start(): void {
-    try {
-      this.renderer = new Renderer(this.canvas);
-    } catch (fault) {
-      if (!(fault instanceof GlFault)) throw fault;
-      this.onFault(fault.message);
-      return;
-    }
-    this.renderer.setRamp(rampBytes(this.theme));
-    if (this.model.frame >= 0) this.update("scene");
-  }
-
-  get hasContext(): boolean {
-    return this.renderer !== null;
+  private get renderer(): Renderer | null {
+    return this.surface.renderer;
   }
 
   setTheme(theme: Theme): void {
@@ -105,7 +86,12 @@ export class Stage {
 
   /** Follow a change of the model. */
   update(change: Change): void {
-    if (!this.renderer || this.isLost || this.model.frame < 0) return;
+    if (this.model.frame < 0) return;
+    if (!this.renderer) {
+      if (this.surface.isNear) this.surface.wake();
+      else this.isReady(); // far from being seen
+      return;
+    }
     if (change === "scene") {
       const atlas = pictureAtlas(this.model);
       if (atlas) this.renderer.setAtlas(atlas);
@@ -134,6 +120,11 @@ export class Stage {
     if (name !== this.shownView) this.hasMoved = false;
     if (!this.hasMoved) this.fit(this.shownView !== "");
     this.shownView = name;
+    if (this.asked !== null && this.camera && this.size[0]) {
+      const { asked } = this;
+      this.asked = null;
+      this.look(asked);
+    }
   }
   private shownView = "";
 
@@ -181,7 +172,7 @@ export class Stage {
     clearTimeout(this.rest);
     this.rest = window.setTimeout(() => {
       this.isMoving = false;
-      if (this.isDestroyed || !this.renderer || this.isLost) return;
+      if (this.isDestroyed || !this.renderer) return;
       this.restyle();
       this.requestDraw();
     }, REST_MS);
@@ -203,7 +194,7 @@ export class Stage {
   resize(width: number, height: number): void {
     if (width < 2 || height < 2 || (width === this.size[0] && height === this.size[1])) return;
     this.size = [width, height];
-    if (this.model.frame >= 0 && this.renderer && !this.isLost) {
+    if (this.model.frame >= 0 && this.renderer) {
       this.buildGeometry();
       this.mark();
     }
@@ -246,9 +237,12 @@ export class Stage {
     return this.hasMoved;
   }
 
+  private asked: unknown = null; // a camera, before the first picture
+
   /** Look as another canvas did; returns whether that was a camera. */
   look(value: unknown): boolean {
-    const camera = readCamera(value, this.size[0], this.size[1]);
+    const camera = readCamera(value, this.size[0] || 1, this.size[1] || 1);
+    if (this.camera === null) this.asked = value;
     if (camera) this.move(() => camera);
     return camera !== null;
   }
@@ -312,10 +306,10 @@ export class Stage {
   }
 
   /** Draw; `scale` is device pixels a CSS pixel, 0: what the screen has. */
-  private draw(scale = 0, onlyPatches = false): void {
+  draw(scale = 0, onlyPatches = false): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
-    if (!renderer || !camera || this.isLost || this.isDestroyed || !this.places || width === 0) return;
+    if (!renderer || !camera || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
     const isRough = scale === 0 && this.isMoving && shown > MANY_EDGES;
     const sharp = scale || Math.min(window.devicePixelRatio || 1, 3);
@@ -344,23 +338,13 @@ export class Stage {
     renderer.draw(picture);
     this.last = { picture, nodes };
     this.drawOverlay(sharp);
-    this.onFirstDraw?.();
-    this.onFirstDraw = null;
+    this.surface.use();
+    this.isReady();
   }
 
-  /** The picture as pixels, `scale` of them a CSS pixel, on its paper; null where there is none. */
-  pixels(scale: number, onlyPatches = false): HTMLCanvasElement | null {
-    this.settle();
-    const out = make("canvas");
-    const context = out.getContext("2d");
-    if (!this.last || this.isLost || !context) return null;
-    this.draw(scale, onlyPatches); // what is copied before the browser shows it need not be preserved
-    [out.width, out.height] = [this.canvas.width, this.canvas.height];
-    context.fillStyle = this.theme.paper;
-    if (!onlyPatches) context.fillRect(0, 0, out.width, out.height);
-    for (const layer of onlyPatches ? [this.canvas] : [this.canvas, this.overlay]) context.drawImage(layer, 0, 0);
-    this.draw();
-    return out;
+  private isReady(): void {
+    this.onFirstDraw?.();
+    this.onFirstDraw = null;
   }
 
   private drawOverlay(dpr: number): void {
@@ -409,7 +393,6 @@ export class Stage {
     cancelAnimationFrame(this.frameRequest);
     clearTimeout(this.rest);
     clearTimeout(this.still);
-    this.renderer?.destroy();
-    this.renderer = null;
+    this.surface.destroy();
   }
 }

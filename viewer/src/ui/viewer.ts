@@ -17,7 +17,7 @@ import { Header } from "./header";
 import { Help, KEYS_SAID } from "./help";
 import { pressKey } from "./keys";
 import { Matrix } from "./matrix";
-import { Model, type Change, type Selection } from "./model";
+import { Model, type Change, type Loader, type Selection } from "./model";
 import { Options } from "./options";
 import { Published } from "./published";
 import { screenOfEdge, screenOfNode } from "./spots";
@@ -29,7 +29,7 @@ import { Strip } from "./strip";
 import { Threshold } from "./threshold";
 import { applyTheme, THEMES, type Theme } from "./theme";
 import { tokenPanel } from "./token_panel";
-import { describe } from "./tooltip";
+import { describe, placeTip } from "./tooltip";
 
 // Widths of the viewer, CSS pixels, below which side panels make room for the graph.
 const NARROW = 980;
@@ -40,6 +40,8 @@ export interface Hooks {
   onSelect?: (selection: Selection | null) => void;
   onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
+  state?: State; // what to open with
+  loader?: (model: Model) => Loader; // of data that the page does not hold
 }
 
 export class Viewer {
@@ -53,7 +55,7 @@ export class Viewer {
   private readonly tip = make("div", { class: "tip", attributes: { hidden: "" } });
   private readonly fault = make("div", { class: "fault", attributes: { hidden: "", role: "alert" } });
   private readonly header: Header;
-  private readonly frames: Frames;
+  private frames: Frames;
   private readonly matrix: Matrix;
   private readonly threshold: Threshold;
   private readonly options: Options;
@@ -75,6 +77,7 @@ export class Viewer {
     this.theme = THEMES[dark.matches ? "dark" : "light"];
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
+    model.loader = hooks.loader?.(model) ?? null;
     this.stage = new Stage(model, this.theme, (text) => this.showFault(text));
     this.stage.element.append(this.tip, this.fault);
     this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
@@ -113,7 +116,7 @@ export class Viewer {
     model.listen((change) => this.onChange(change));
     this.stage.onFirstDraw = () => hooks.onReady?.();
     applyTheme(this.element, this.theme);
-    this.stage.start();
+    this.stage.surface.start(hooks.ownsPage === true);
     this.observe();
   }
 
@@ -133,7 +136,7 @@ export class Viewer {
     try {
       await this.model.showFrame(frame);
       await this.published.open();
-      if (this.stage.hasContext) this.showFault(null);
+      if (!this.stage.surface.isFaulty) this.showFault(null);
     } catch (fault) {
       const text = fault instanceof FormatFault ? fault.message : `This picture could not be shown: ${String(fault)}`;
       this.showFault(text);
@@ -141,10 +144,20 @@ export class Viewer {
     }
   }
 
+  /** Show newer data; a viewer at the last frame moves on to the new last one. */
+  async load(page: Page): Promise<void> {
+    const frame = this.model.replacePage(page);
+    this.frames.stop();
+    const frames = new Frames(this.model, (number) => this.show(number));
+    this.frames.element.replaceWith(frames.element);
+    this.frames = frames;
+    await this.show(frame);
+  }
+
   private showFault(text: string | null): void {
     this.fault.hidden = text === null;
     this.fault.replaceChildren(...(text === null ? [] : [make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }))]));
-    if (text !== null && !this.stage.hasContext) this.hooks.onReady?.();
+    if (text !== null && this.stage.surface.isFaulty) this.hooks.onReady?.();
   }
 
   /** Put the chosen view into the centre. */
@@ -326,10 +339,7 @@ export class Viewer {
     this.tip.hidden = selection === null || isChosen;
     if (!selection || isChosen) return;
     this.tip.textContent = describe(this.model, selection);
-    const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight];
-    const left = Math.max(4, Math.min(x + 14, this.stage.element.clientWidth - width - 4));
-    const top = y + 18 + height > this.stage.element.clientHeight ? y - height - 10 : y + 18;
-    this.tip.style.setProperty("transform", `translate(${left}px, ${Math.max(4, top)}px)`);
+    placeTip(this.tip, this.stage.element, x, y);
   }
 
   private onKey(event: KeyboardEvent): void {
@@ -404,6 +414,7 @@ export class Viewer {
     cancelAnimationFrame(this.pointRequest);
     this.published.destroy();
     for (const centre of this.centres.values()) centre.destroy();
+    this.model.loader?.stop();
     this.stage.destroy();
     this.element.remove();
   }

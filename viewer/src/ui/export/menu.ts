@@ -7,7 +7,7 @@ import type { Theme } from "../theme";
 import { captionOf, latexCaption, MARKDOWN } from "./caption";
 import { elementSvg } from "./element_svg";
 import { copyText, fileName, isFramed, saveFile } from "./save";
-import { takeShot } from "./shot";
+import { pixelsOf, takeShot } from "./shot";
 import { MOST_SVG_EDGES, shotSvg, svgText } from "./svg";
 
 export interface ExportSource {
@@ -98,7 +98,7 @@ export class ExportMenu {
     const [width, height] = [shown.clientWidth, shown.clientHeight];
     const most = Math.min(MOST_SIDE / Math.max(width, height), Math.sqrt(MOST_PIXELS / (width * height)));
     const scale = Math.min(Math.max(Number.isFinite(wanted) ? wanted : 1, 0.1), most);
-    const canvas = this.source.centre() ? await this.rasterize(width, height, scale) : this.source.stage.pixels(scale);
+    const canvas = this.source.centre() ? await this.rasterize(width, height, scale) : pixelsOf(this.source.stage, scale);
     const blob = canvas && (await new Promise<Blob | null>((use) => canvas.toBlob(use, "image/png")));
     if (!blob) return this.say("The picture could not be drawn at this scale. Try a smaller one.");
     this.save(blob, "png", `, ${canvas.width} × ${canvas.height}${scale < wanted ? `; more than ${scale.toFixed(1)}× is beyond this browser` : ""}`);

@@ -5,6 +5,7 @@ import type { PlaneShape } from "../../gl/planes/index";
 import type { BatchName } from "../../gl/renderer";
 import type { Camera } from "../../maths/camera";
 import { projectCurves } from "../../scene/pick";
+import { make } from "../element";
 import type { LabelScene } from "../labels";
 import type { NodeLooks } from "../looks";
 import type { Stage } from "../stage";
@@ -39,7 +40,22 @@ export function takeShot(stage: Stage): Shot | null {
   };
   return {
     model, places, screen, lit, theme, camera, nodes, radii: nodes.radii, size: [width, height], planes: picture.planes,
-    pictures: nodes.pictures.length ? stage.pixels(2, true)?.toDataURL() ?? "" : "",
+    pictures: nodes.pictures.length ? pixelsOf(stage, 2, true)?.toDataURL() ?? "" : "",
     edges: { main: batch("main"), fixed: batch("fixed"), marked: batch("marked") },
   };
+}
+
+/** The picture as pixels, `scale` of them a CSS pixel, on its paper; null where there is none. */
+export function pixelsOf(stage: Stage, scale: number, onlyPatches = false): HTMLCanvasElement | null {
+  stage.settle();
+  const out = make("canvas");
+  const context = out.getContext("2d");
+  if (!stage.last || !stage.surface.renderer || !context) return null;
+  stage.draw(scale, onlyPatches); // what is copied before the browser shows it need not be preserved
+  [out.width, out.height] = [stage.canvas.width, stage.canvas.height];
+  context.fillStyle = stage.theme.paper;
+  if (!onlyPatches) context.fillRect(0, 0, out.width, out.height);
+  for (const layer of onlyPatches ? [stage.canvas] : [stage.canvas, stage.overlay]) context.drawImage(layer, 0, 0);
+  stage.draw();
+  return out;
 }

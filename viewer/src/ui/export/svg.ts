@@ -1,6 +1,7 @@
 /** A picture of the graph as vectors: an SVG document of its own. */
 
 import { FLOATS_PER_NODE } from "../../gl/nodes/index";
+import { widthOf } from "../../gl/edges/width";
 import { RAMP_STEPS } from "../../gl/renderer";
 import { projectPoints } from "../../maths/camera";
 import { cubicAt } from "../../maths/curve";
@@ -54,7 +55,9 @@ export function shotSvg(shot: Shot, title: string, caption: string): SVGElement 
   group("planes", planes(shot));
   // Patches are pixels in any case: one picture of them all.
   if (shot.pictures) group("pictures", [tag("image", { width, height, href: shot.pictures })]);
-  for (const name of ["fixed", "main", "marked"] as const) group(`edges ${name}`, edges(shot.edges[name], colour));
+  // Where lines keep room free, it shows what lies behind: paper, or in the stack mostly planes.
+  const ground = shot.planes.length ? shot.theme.plane : shot.theme.paper;
+  for (const name of ["fixed", "main", "marked"] as const) group(`edges ${name}`, edges(shot.edges[name], colour, ground));
   group("nodes", dots(shot, colour));
   const pen = new SvgPen();
   drawLabels(pen, width, height, shot);
@@ -64,13 +67,18 @@ export function shotSvg(shot: Shot, title: string, caption: string): SVGElement 
 
 type Ramp = (row: number, strength: number) => string;
 
-function edges({ flat, looks, style, count }: ShotEdges, colour: Ramp): SVGElement[] {
+function edges({ flat, looks, style, count }: ShotEdges, colour: Ramp, ground: string): SVGElement[] {
   const out: SVGElement[] = [];
   for (let n = Math.min(count, MOST_SVG_EDGES) - 1; n >= 0; n--) {
     const c = flat.subarray(8 * n, 8 * n + 8);
     if (!c.every(Number.isFinite)) continue;
     const strength = looks[4 * n]! / 255;
-    const width = style.width[0] + (style.width[1] - style.width[0]) * strength * strength;
+    const width = widthOf(strength, style.width);
+    // Not at the ends, where a line meets others.
+    if (style.casing > 0) {
+      const points = Array.from({ length: 9 }, (_, at) => cubicAt(c, 0.12 + 0.095 * at).map(short).join(" "));
+      out.push(tag("path", { class: "casing", d: `M${points.join("L")}`, fill: "none", stroke: ground, "stroke-width": width + 2 * style.casing }));
+    }
     const alpha = style.alpha[0] + (style.alpha[1] - style.alpha[0]) * strength;
     const paint = colour(looks[4 * n + 1]!, strength);
     if (looks[4 * n + 3]! > 127) {
