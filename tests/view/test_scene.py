@@ -6,6 +6,9 @@ import pytest
 
 from headscape.errors import OptionError
 from headscape.trace.block import unpack
+from headscape.trace.call import AttentionCall
+from headscape.trace.measure import Facts, gather_rows
+from headscape.trace.sides import Side
 from headscape.trace.synthetic import example_trace
 from headscape.trace.trace import Trace
 from headscape.view import scene
@@ -192,3 +195,51 @@ def test_a_masked_class_with_a_score_of_minus_infinity_is_no_number():
 def test_an_example_that_is_not_there_is_named():
     with pytest.raises(OptionError, match=r"trace has 2 of example \(0 to 1\), so there is no example 2"):
         scene_block(example_trace(), 2)
+
+
+def test_measures_of_heads_are_those_worked_out_by_hand():
+    words, none = ("a", "b"), np.zeros((1, 2), bool)
+    weights = np.array([[[[1, 0], [0.25, 0.75]], [[0.5, 0.5], [0.5, 0.5]]]], np.float32)
+    norms = np.array([[[2, 4], [1, 3]]], np.float32)
+    facts = Facts(none, none, norms, np.ones((1, 4, 2), np.float32))
+    rows = gather_rows([(0, weights, np.full((1, 2, 2), 2, np.int32))], weights.shape, None, facts)
+    call = AttentionCall("attn", "attn", 0, "self", "sdpa", 0, 0, 0, weights.shape, rows)
+    trace = Trace((call,), (Side("tokens", 2, 2, (words,)),), None, (), "M", None)
+    entropy, distance, first, contribution = unpack(scene_block(trace))[0]["measures.0"]
+    quarter = 0.25 * 2 + 0.75 * np.log2(4 / 3)  # bits of (1/4, 3/4)
+    np.testing.assert_allclose(entropy, [quarter / 2, 1], rtol=1e-6)
+    np.testing.assert_allclose(distance, [0.25 / 2, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(first, [1.25 / 2, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(contribution, [(2 + 0.25 * 2 + 0.75 * 4) / 2, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [None, 4])
+def test_measures_of_heads_are_means_of_the_exact_statistics_over_real_rows(k):
+    trace, dense = (example_trace(k=keep, padding=3, decoder=True) for keep in (k, None))
+    arrays, _ = unpack(scene_block(trace, 1))
+    for n, call in enumerate(trace.calls):
+        found = arrays[f"measures.{n}"]
+        np.testing.assert_allclose(found[0], np.nanmean(call.stats.entropy[1], -1), rtol=1e-5)
+        np.testing.assert_allclose(found[1], np.nanmean(call.stats.distance[1], -1), rtol=1e-5)
+        np.testing.assert_allclose(found[2], np.nanmean(call.stats.first_key[1], -1), rtol=1e-5)
+        carried = dense.calls[n].contribution(1).sum(-1)[:, ~call.padded(1)]  # all keys, whatever was kept
+        np.testing.assert_allclose(found[3], carried.mean(-1), rtol=1e-5)
+
+
+def test_the_sink_of_a_left_padded_text_is_its_first_real_token():
+    trace = example_trace(layers=1)
+
+    def pad_left(arrays):
+        weights, padded = arrays.weights.copy(), arrays.padded_keys.copy()
+        weights[..., 0], padded[:, 0] = 0, True
+        return dataclasses.replace(arrays, weights=weights, padded_keys=padded, received=weights.sum(2))
+
+    found = unpack(scene_block(with_weights(trace, pad_left)))[0]["measures.0"]
+    np.testing.assert_allclose(found[2], trace.calls[0].weights()[..., 1].mean(-1), rtol=1e-5)
+
+
+def test_measures_that_were_not_captured_are_nan():
+    trace = example_trace(layers=1)
+    found = unpack(scene_block(with_weights(trace, lambda a: dataclasses.replace(a, value_norms=None))))[0]
+    assert np.isnan(found["measures.0"][3]).all()
+    assert np.isfinite(found["measures.0"][:3]).all()
