@@ -60,5 +60,5 @@ environment-test:
 	@$(PYTHON) scripts/environment.py test
 
 clean:
-	rm -rf .venv demo dist build src/headscape/view/static/viewer.js viewer/node_modules viewer/dist
+	rm -rf .venv demo dist build src/headscape/view/static viewer/node_modules viewer/dist
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -61,7 +61,9 @@ describe("a generation with a cache", () => {
 
   it("leaves room for the tokens to come: a token never moves", () => {
     const sides = reserve(passes[0]!.sides, [4]);
-    expect(planePlaces("line", sides[0]!).places).toEqual(linePlaces(4).slice(0, 2));
+    const { places, rest } = planePlaces("line", sides[0]!);
+    expect(places).toEqual(linePlaces(4).slice(0, 2));
+    expect(rest).toEqual(linePlaces(4).slice(2));
     expect(planePlaces("ring", sides[0]!).places[1]![0]).toBeCloseTo(1); // a quarter of the circle
   });
 });

@@ -49,6 +49,15 @@ export function defaultChoice(heads: number, layout: LayoutName): Choice {
   };
 }
 
+// Choices that do not change which edges there are.
+const LOOKS: readonly (keyof Choice)[] = ["layout", "scale", "prune", "layer", "head"];
+
+/** Tell whether two choices have the same edges. */
+export function isSameGraph(a: Choice, b: Choice): boolean {
+  const isSame = (name: keyof Choice) => LOOKS.includes(name) || a[name] === b[name];
+  return (Object.keys(a) as (keyof Choice)[]).every(isSame) && (a.view !== "layer" || a.layer === b.layer);
+}
+
 /** The choice by which a view's edges are built: views of one head see its layer, the table sees what 3D does. */
 export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
   switch (choice.view) {
@@ -59,6 +68,7 @@ export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
     case "table":
       return { ...choice, view: "3d" };
     case "heads":
+    case "neuron":
       return { ...choice, view: "layer", direction: "forward" };
     case "matrix":
       return { ...choice, view: "layer", direction: "forward", heads: "each", sinks: "shown", attention: true, solo: choice.matrix === "head" ? { call: choice.layer, head: choice.head } : null };
@@ -83,4 +93,12 @@ export function hueOfHead(choice: Choice, head: number, heads: number): number {
   if (choice.solo && choice.solo.head === head && !choice.chosenHeads.has(head)) return 0;
   const place = [...choice.chosenHeads].indexOf(head);
   return place >= 0 && place < MOST_HUES ? place : -1;
+}
+
+/** What a click on a head changes: few heads are shown or hidden, of many some get a hue. The last of few stays. */
+export function toggledHeads(choice: Choice, head: number, heads: number): Partial<Choice> {
+  const few = heads <= MOST_HUES;
+  const chosen = new Set(choice.chosenHeads);
+  if (!chosen.delete(head) && chosen.size < MOST_HUES) chosen.add(head);
+  return few && chosen.size === 0 ? {} : { chosenHeads: chosen };
 }

@@ -1,6 +1,6 @@
 /** The navigator: a small picture of every head's attention; one click shows that head alone. */
 
-import { drawnHeads, GRAPH_VIEWS, hueOfHead, MOST_HUES, type ViewName } from "../scene/choice";
+import { drawnHeads, GRAPH_VIEWS, hueOfHead, MOST_HUES, toggledHeads, type ViewName } from "../scene/choice";
 import { headFacts, sayFacts, type HeadFacts } from "../scene/measures";
 import type { CallData } from "../wire/scene";
 import { button, make } from "./element";
@@ -70,12 +70,7 @@ export class Matrix {
       title: few ? `Head ${head}: show or hide in all layers` : `Head ${head}: give it a colour (up to ${MOST_HUES})`,
       label: few ? `show head ${head}` : `colour head ${head}`,
       on: {
-        click: () => {
-          const chosen = new Set(model.choice.chosenHeads);
-          if (!chosen.delete(head) && chosen.size < Math.max(MOST_HUES, few ? heads : 0)) chosen.add(head);
-          if (few && chosen.size === 0) return; // the last head stays
-          model.choose({ chosenHeads: chosen, solo: null });
-        },
+        click: () => model.choose({ ...toggledHeads(model.choice, head, heads), solo: null }),
       },
     });
   }

@@ -2,9 +2,8 @@
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
 import { cubicAt } from "../maths/curve";
-import { GlFault } from "../gl/context";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
-import { Renderer } from "../gl/renderer";
+import type { Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
 import { Lanes } from "../scene/lanes";
@@ -19,6 +18,7 @@ import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
 import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { readCamera, type PlacedCamera } from "./state";
+import { Surface } from "./surface";
 import { MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
@@ -33,7 +33,7 @@ export class Stage {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
   private readonly overlay: HTMLCanvasElement;
-  private renderer: Renderer | null = null;
+  readonly surface: Surface;
   private camera: Camera | null = null;
   private places!: Places;
   private lanes!: Lanes;
@@ -50,13 +50,10 @@ export class Stage {
   private rest = 0;
   private isMoving = false;
   private hasMoved = false; // the person moved the camera
-  private isLost = false;
   private isDestroyed = false;
   onFirstDraw: (() => void) | null = null;
-  private readonly onFault: (text: string | null) => void;
 
   constructor(readonly model: Model, public theme: Theme, onFault: (text: string | null) => void) {
-    this.onFault = onFault;
     this.canvas = make("canvas", {
       class: "graph",
       attributes: {
@@ -65,35 +62,19 @@ export class Stage {
       },
     });
     this.overlay = make("canvas", { class: "labels", attributes: { "aria-hidden": "true" } });
-    this.element = make("div", { class: "stage" }, this.canvas, this.overlay);
-    this.canvas.addEventListener("webglcontextlost", (event) => {
-      event.preventDefault();
-      this.isLost = true;
-      if (!this.isDestroyed) this.onFault("The graphics context was lost (driver reset, or too many 3D pages). The graph comes back when the browser restores it; the data and your choices are kept.");
+    this.surface = new Surface(this.canvas, {
+      opened: () => {
+        this.renderer!.setRamp(rampBytes(this.theme));
+        if (this.model.frame >= 0) this.update("scene");
+      },
+      draw: () => this.draw(),
+      fault: onFault,
     });
-    this.canvas.addEventListener("webglcontextrestored", () => {
-      this.isLost = false;
-      this.renderer = null;
-      this.onFault(null);
-      this.start();
-    });
+    this.element = make("div", { class: "stage" }, this.surface.still, this.canvas, this.overlay);
   }
 
-  /** Open the context and send everything again. */
-  start(): void {
-    try {
-      this.renderer = new Renderer(this.canvas);
-    } catch (fault) {
-      if (!(fault instanceof GlFault)) throw fault;
-      this.onFault(fault.message);
-      return;
-    }
-    this.renderer.setRamp(rampBytes(this.theme));
-    if (this.model.frame >= 0) this.update("scene");
-  }
-
-  get hasContext(): boolean {
-    return this.renderer !== null;
+  private get renderer(): Renderer | null {
+    return this.surface.renderer;
   }
 
   setTheme(theme: Theme): void {
@@ -104,7 +85,12 @@ export class Stage {
 
   /** Follow a change of the model. */
   update(change: Change): void {
-    if (!this.renderer || this.isLost || this.model.frame < 0) return;
+    if (this.model.frame < 0) return;
+    if (!this.renderer) {
+      if (this.surface.isNear) this.surface.wake();
+      else this.isReady(); // far from being seen
+      return;
+    }
     if (change === "scene") {
       const atlas = pictureAtlas(this.model);
       if (atlas) this.renderer.setAtlas(atlas);
@@ -133,6 +119,11 @@ export class Stage {
     if (name !== this.shownView) this.hasMoved = false;
     if (!this.hasMoved) this.fit(this.shownView !== "");
     this.shownView = name;
+    if (this.asked !== null && this.camera && this.size[0]) {
+      const { asked } = this;
+      this.asked = null;
+      this.look(asked);
+    }
   }
   private shownView = "";
 
@@ -171,7 +162,7 @@ export class Stage {
     clearTimeout(this.rest);
     this.rest = window.setTimeout(() => {
       this.isMoving = false;
-      if (this.isDestroyed || !this.renderer || this.isLost) return;
+      if (this.isDestroyed || !this.renderer) return;
       this.restyle();
       this.requestDraw();
     }, REST_MS);
@@ -193,7 +184,7 @@ export class Stage {
   resize(width: number, height: number): void {
     if (width < 2 || height < 2 || (width === this.size[0] && height === this.size[1])) return;
     this.size = [width, height];
-    if (this.model.frame >= 0 && this.renderer && !this.isLost) {
+    if (this.model.frame >= 0 && this.renderer) {
       this.buildGeometry();
       this.mark();
     }
@@ -236,9 +227,12 @@ export class Stage {
     return this.hasMoved;
   }
 
+  private asked: unknown = null; // a camera, before the first picture
+
   /** Look as another canvas did; returns whether that was a camera. */
   look(value: unknown): boolean {
-    const camera = readCamera(value, this.size[0], this.size[1]);
+    const camera = readCamera(value, this.size[0] || 1, this.size[1] || 1);
+    if (this.camera === null) this.asked = value;
     if (camera) this.move(() => camera);
     return camera !== null;
   }
@@ -304,7 +298,7 @@ export class Stage {
   private draw(): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
-    if (!renderer || !camera || this.isLost || this.isDestroyed || !this.places || width === 0) return;
+    if (!renderer || !camera || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
     const isRough = this.isMoving && shown > MANY_EDGES;
     const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
@@ -330,6 +324,11 @@ export class Stage {
       only: this.only,
     });
     this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
+    this.surface.use();
+    this.isReady();
+  }
+
+  private isReady(): void {
     this.onFirstDraw?.();
     this.onFirstDraw = null;
   }
@@ -410,7 +409,6 @@ export class Stage {
     cancelAnimationFrame(this.frameRequest);
     clearTimeout(this.rest);
     clearTimeout(this.still);
-    this.renderer?.destroy();
-    this.renderer = null;
+    this.surface.destroy();
   }
 }

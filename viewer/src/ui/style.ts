@@ -127,6 +127,17 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .heads-view > .tip { white-space: pre-line; }
 .cells-room { position: relative; overflow: hidden; }
 .cells { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; cursor: crosshair; } .cells:focus-visible { outline-offset: -2px; }
+.pane { display: grid; grid-template-rows: auto minmax(0, 1fr); min-height: 60px; min-width: 0; background: var(--paper); }
+.pane-bar { display: flex; flex-wrap: wrap; gap: 5px 12px; align-items: center; padding: 6px 12px; border-bottom: 1px solid var(--line); }
+.pane-bar select { background: var(--raised); border: 1px solid var(--line); border-radius: 6px; padding: 2px 6px; max-width: 190px; }
+.pane-canvas { width: 100%; height: 100%; min-height: 0; display: block; } .pane-canvas[data-over=yes] { cursor: pointer; }
+.chips { display: flex; flex-wrap: wrap; gap: 3px; align-items: center; }
+.head-chip { min-width: 22px; padding: 0 5px; border-radius: 5px; font-size: 12px; line-height: 19px; text-align: center; border: 1px solid var(--line); border-bottom: 3px solid var(--hue); opacity: .5; }
+.head-chip[aria-pressed=true] { opacity: 1; background: var(--raised); font-weight: 600; border-color: var(--hue); }
+.link { color: var(--accent); font-size: 12px; padding: 0 4px; }
+
+.neuron { grid-template-rows: auto auto minmax(40%, 1fr) minmax(0, auto); } .neuron .note { margin: 5px 14px; max-width: 640px; }
+.parts { padding: 2px 14px 10px; border-top: 1px solid var(--line); min-height: 0; overflow: auto; } .parts[hidden], .pane-canvas[hidden] { display: none; }
 
 .histogram { width: 100%; height: 54px; display: block; margin-top: 6px; }
 input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px; height: 18px; }

@@ -16,7 +16,7 @@ import { Header } from "./header";
 import { Help, KEYS_SAID } from "./help";
 import { pressKey } from "./keys";
 import { Matrix } from "./matrix";
-import { Model, type Change, type Selection } from "./model";
+import { Model, type Change, type Loader, type Selection } from "./model";
 import { Options } from "./options";
 import { Published } from "./published";
 import { Stage } from "./stage";
@@ -38,6 +38,8 @@ export interface Hooks {
   onSelect?: (selection: Selection | null) => void;
   onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
+  state?: State; // what to open with
+  loader?: (model: Model) => Loader; // of data that the page does not hold
 }
 
 export class Viewer {
@@ -51,7 +53,7 @@ export class Viewer {
   private readonly tip = make("div", { class: "tip", attributes: { hidden: "" } });
   private readonly fault = make("div", { class: "fault", attributes: { hidden: "", role: "alert" } });
   private readonly header: Header;
-  private readonly frames: Frames;
+  private frames: Frames;
   private readonly matrix: Matrix;
   private readonly threshold: Threshold;
   private readonly options: Options;
@@ -73,6 +75,7 @@ export class Viewer {
     this.theme = THEMES[dark.matches ? "dark" : "light"];
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
+    model.loader = hooks.loader?.(model) ?? null;
     this.stage = new Stage(model, this.theme, (text) => this.showFault(text));
     this.stage.element.append(this.tip, this.fault);
     this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
@@ -107,7 +110,7 @@ export class Viewer {
     model.listen((change) => this.onChange(change));
     this.stage.onFirstDraw = () => hooks.onReady?.();
     applyTheme(this.element, this.theme);
-    this.stage.start();
+    this.stage.surface.start(hooks.ownsPage === true);
     this.observe();
   }
 
@@ -127,7 +130,7 @@ export class Viewer {
     try {
       await this.model.showFrame(frame);
       await this.published.open();
-      if (this.stage.hasContext) this.showFault(null);
+      if (!this.stage.surface.isFaulty) this.showFault(null);
     } catch (fault) {
       const text = fault instanceof FormatFault ? fault.message : `This picture could not be shown: ${String(fault)}`;
       this.showFault(text);
@@ -135,10 +138,20 @@ export class Viewer {
     }
   }
 
+  /** Show newer data; a viewer at the last frame moves on to the new last one. */
+  async load(page: Page): Promise<void> {
+    const frame = this.model.replacePage(page);
+    this.frames.stop();
+    const frames = new Frames(this.model, (number) => this.show(number));
+    this.frames.element.replaceWith(frames.element);
+    this.frames = frames;
+    await this.show(frame);
+  }
+
   private showFault(text: string | null): void {
     this.fault.hidden = text === null;
     this.fault.replaceChildren(...(text === null ? [] : [make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }))]));
-    if (text !== null && !this.stage.hasContext) this.hooks.onReady?.();
+    if (text !== null && this.stage.surface.isFaulty) this.hooks.onReady?.();
   }
 
   /** Put the chosen view into the centre. */
@@ -395,6 +408,7 @@ export class Viewer {
     cancelAnimationFrame(this.pointRequest);
     this.published.destroy();
     for (const centre of this.centres.values()) centre.destroy();
+    this.model.loader?.stop();
     this.stage.destroy();
     this.element.remove();
   }

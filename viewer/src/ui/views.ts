@@ -74,6 +74,7 @@ export function fitPoints(places: Places, curves: Float32Array): Float32Array {
       }
     }
   }
+  corners.push(...places.reserved);
   const points = new Float32Array(places.positions.length + corners.length);
   points.set(places.positions);
   points.set(corners, places.positions.length);
