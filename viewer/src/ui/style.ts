@@ -113,7 +113,7 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
 
-.matrix-view { position: relative; overflow: hidden; min-width: 0; background: var(--paper); }
+.matrix-view { position: relative; contain: strict; min-width: 0; background: var(--paper); }
 .heads-view { position: absolute; inset: 0; display: grid; grid-template-rows: auto minmax(0, 1fr); }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; padding: 7px 12px 3px; font-size: 12px; }
 .tools .segments[hidden], .tools .segments :disabled, .legend[hidden] { display: none; }
