@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from headscape.trace.synthetic import example_trace
-from headscape.view.page import Frame, write_page
+from headscape.view.frames import Frame
+from headscape.view.page import write_page
 from headscape.view.show import LivePage, iframe
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

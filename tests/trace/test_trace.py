@@ -281,3 +281,18 @@ def test_gradients_stay_with_their_weights_when_rows_are_cut(known):
     np.testing.assert_array_equal(cut.keys, [[[[1, 2], [0, -1]]]])
     expected = [[[[8, 9], [5, 0]]]] if known else np.full((1, 1, 2, 2), np.nan)
     np.testing.assert_array_equal(cut.gradient, expected)
+
+
+@pytest.mark.parametrize("keep", [None, 3])
+def test_one_weight_is_the_matrix_s_or_nan_where_it_was_not_kept(keep):
+    trace, whole = example_trace(k=keep), example_trace()
+    call, full = trace.calls[1], whole.calls[1]
+    seen = np.array([[call.weight(-1, q, k, 1) for k in range(call.shape[3])] for q in range(call.shape[2])])
+    kept = ~np.isnan(seen)
+    np.testing.assert_array_equal(seen[kept], full.weights(1)[-1][kept])
+    assert kept.all() == (keep is None)
+    mean = call.weight(None, 3, int(np.argmax(full.weights(1).mean(0)[3])), 1)
+    if keep is None:
+        np.testing.assert_allclose(mean, full.weights(1).mean(0)[3].max(), rtol=1e-6)
+    with pytest.raises(OptionError):
+        call.weight(99, 0, 0)

@@ -10,7 +10,8 @@ import pytest
 from headscape.errors import FileError, LabelError, MissingBundleError, OptionError
 from headscape.trace.block import unpack
 from headscape.trace.synthetic import example_trace
-from headscape.view.page import Frame, encode_frame, page_html, write_page
+from headscape.view.frames import Frame, encode_frame
+from headscape.view.page import page_html, write_page
 from headscape.view.scene import scene_block
 
 pytestmark = pytest.mark.usefixtures("script")

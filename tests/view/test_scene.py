@@ -1,4 +1,5 @@
 import dataclasses
+import gzip
 
 import numpy as np
 import pytest
@@ -59,14 +60,49 @@ def test_padded_tokens_are_listed_for_their_example_only():
     assert unpack(scene_block(trace, 1))[1]["sides"][0]["padded"] == [length - 3, length - 2, length - 1]
 
 
-def test_many_weights_are_coded_within_the_stated_error_and_it_is_said(monkeypatch):
+def decoded(arrays, number=0):
+    """Read coded weights back, one by one."""
+    codes = arrays[f"weight.{number}"]
+    strong = iter(arrays[f"strong.{number}"].astype(np.float64))
+    values = [
+        (next(strong) / 65535) ** 2 if byte == scene.IS_STRONG else (byte / scene.WEAK_STEPS) ** 2
+        for byte in codes.ravel().tolist()
+    ]
+    assert not list(strong)
+    return np.array(values).reshape(codes.shape)
+
+
+def test_many_weights_are_coded_within_the_stated_errors_and_it_is_said(monkeypatch):
     monkeypatch.setattr(scene, "EXACT_WEIGHTS", 10)
     trace = example_trace()
     arrays, meta = unpack(scene_block(trace))
-    decoded = (arrays["weight.0"].astype(np.float64) / 65535) ** 2
-    assert arrays["weight.0"].dtype == np.uint16
-    assert np.abs(decoded - trace.calls[0].weights()).max() <= scene.CODE_ERROR
-    assert "16 bits each" in meta["warnings"][0]
+    weights = trace.calls[0].weights()
+    error = np.abs(decoded(arrays) - weights)
+    strong = weights >= scene.STRONG
+    assert strong.any()
+    assert not strong.all()
+    assert error[strong].max() <= scene.CODE_ERROR
+    assert error[~strong].max() <= scene.WEAK_ERROR
+    assert arrays["weight.0"].dtype == np.uint8
+    assert "rounded: from 0.0625 up within 1.6e-05" in meta["warnings"][0]
+
+
+@pytest.mark.parametrize("weight", [0, 1e-30, 1e-7, 0.0624, 0.0625, 0.06251, 0.5, 1])
+def test_a_coded_weight_is_within_its_error_and_0_only_where_it_was(weight):
+    codes, strong = scene._code(np.array([[[weight]]], np.float32))
+    value = decoded({"weight.0": codes, "strong.0": strong}).item()
+    assert (value == 0) == (weight == 0)
+    assert value == pytest.approx(
+        weight, abs=scene.CODE_ERROR if weight >= scene.STRONG else scene.WEAK_ERROR
+    )
+
+
+def test_a_page_of_the_size_of_a_base_model_holds_a_byte_a_weight():
+    scores = np.random.default_rng(0).normal(scale=3, size=(4, 12, 128, 128))
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    codes, strong = scene._code(weights.astype(np.float32))
+    size = len(gzip.compress(codes.tobytes() + strong.tobytes(), 6))
+    assert size / weights.size < 0.8
 
 
 def test_too_many_weights_are_cut_to_the_strongest_and_it_is_said(monkeypatch):

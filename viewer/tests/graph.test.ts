@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { buildGraph } from "../src/scene/build";
+import { buildGraph, type Graph } from "../src/scene/build";
+import { allEdges } from "../src/scene/candidates";
 import { defaultChoice, hueOfHead, type Choice } from "../src/scene/choice";
-import { ANSWER, ATTENTION, RESIDUAL, VALUE } from "../src/scene/edges";
+import { ANSWER, ATTENTION, RESIDUAL, VALUE, type Edges } from "../src/scene/edges";
 import { indexNodes } from "../src/scene/nodes";
 import { pairDetails } from "../src/scene/pair";
-import { countKinds, orderEdges, prefixBelow } from "../src/scene/prune";
+import { heldBelow, orderEdges, prefixBelow } from "../src/scene/prune";
 import { FAINT, scaleEdges } from "../src/scene/scales";
 import { storyEdges, tellStory } from "../src/scene/story";
 import { readScene } from "../src/wire/scene";
@@ -18,7 +19,8 @@ function graphOf(small: SmallScene, change: Partial<Choice> = {}) {
   return { scene, choice, index, graph: buildGraph(scene, index, choice) };
 }
 
-const list = (graph: ReturnType<typeof graphOf>["graph"]) => Array.from({ length: graph.edges.length }, (_, n) => graph.edges.at(n));
+const tableOf = (edges: Edges) => Array.from({ length: edges.length }, (_, n) => edges.at(n));
+const list = (graph: Graph) => tableOf(allEdges(graph.parts));
 
 // Rows: t0 looks at itself only; t1 at t0; t2 at t0 and t1.
 const CAUSAL = [[[1, 0, 0], [0.75, 0.25, 0], [0.5, 0.25, 0.25]]];
@@ -147,7 +149,7 @@ describe("pruning", () => {
     const order = orderEdges(graphOf({ weights: FULL }).graph, "row");
     // the strongest of each row: (0, 0), (1, 1), and (2, 0), which is third in row 0
     expect(prefixBelow(order, 0.01)).toBe(3);
-    expect(list({ edges: order.edges } as never).slice(0, 3).map((edge) => [edge.query, edge.key]).sort()).toEqual([[0, 0], [1, 1], [2, 0]]);
+    expect(tableOf(order.edges).slice(0, 3).map((edge) => [edge.query, edge.key]).sort()).toEqual([[0, 0], [1, 1], [2, 0]]);
   });
 
   it("counts attention once where it is drawn within planes and between them", () => {
@@ -155,7 +157,7 @@ describe("pruning", () => {
     const order = orderEdges(graph, "layer");
     expect(graph.mass).toBeCloseTo(3, 6);
     expect(order.massBefore.at(-1)).toBeCloseTo(3, 6);
-    expect(countKinds(graph, order, graph.total)).toEqual(graph.totals);
+    expect(heldBelow(graph, order, Infinity).kinds).toEqual(graph.totals);
     expect(graph.totals.reduce((sum, total) => sum + total)).toBe(graph.total);
     expect(Math.min(graph.totals[ATTENTION]!, graph.totals[VALUE]!)).toBeGreaterThan(0);
     expect(order.carriedBefore.at(-1)).toBeCloseTo(3, 6);
@@ -176,14 +178,14 @@ describe("a uniform head", () => {
   it("is drawn flat by every scale, and said so", () => {
     const { graph } = graphOf({ weights: [[even, even, even]] });
     expect(graph.flatHeads).toEqual(["layer 0 head 0"]);
-    for (const scale of ["rank", "minmax", "lift", "log", "contribution"] as const) {
-      expect(new Set(scaleEdges(scale, graph.edges))).toEqual(new Set([Math.fround(FAINT)]));
+    for (const scale of ["rank", "paper", "lift", "log", "contribution"] as const) {
+      expect(new Set(scaleEdges(scale, allEdges(graph.parts)))).toEqual(new Set([Math.fround(FAINT)]));
     }
   });
 
   it("alone is shown whole at any threshold: a part of it would look like structure", () => {
     const { graph } = graphOf({ weights: [[even, even, even]] });
-    expect(orderEdges(graph, "layer").always).toBe(graph.edges.length);
+    expect(orderEdges(graph, "layer").always).toBe(graph.total);
   });
 
   it("beside others comes last", () => {
@@ -200,7 +202,7 @@ describe("a uniform head", () => {
 });
 
 describe("scales", () => {
-  const causal = () => graphOf({ weights: CAUSAL }, { direction: "forward" }).graph.edges;
+  const causal = () => allEdges(graphOf({ weights: CAUSAL }, { direction: "forward" }).graph.parts);
   const at = (edges: ReturnType<typeof causal>, query: number, key: number) =>
     Array.from({ length: edges.length }, (_, n) => n).find((n) => edges.query[n] === query && edges.key[n] === key)!;
 
@@ -217,15 +219,16 @@ describe("scales", () => {
   it("rank: a causal first row is not the strongest, though its weight is 1", () => {
     const edges = causal();
     const strength = scaleEdges("rank", edges);
-    // lifts 1, 1.5, 0.5, 1.5, 0.75, 0.75
-    expect(strength[at(edges, 0, 0)]).toBeCloseTo(4 / 6, 6);
-    expect(strength[at(edges, 1, 0)]).toBe(1);
-    expect(strength[at(edges, 1, 1)]).toBeCloseTo(1 / 6, 6);
+    // 1 counts as 1/3; then weights .75, .25, .5, .25, .25. The largest lift is 1.5: less than 2, so ranks are tempered.
+    const tempered = (rank: number) => FAINT + (rank - FAINT) * Math.log2(1.5);
+    expect(strength[at(edges, 0, 0)]).toBeCloseTo(tempered(4 / 6), 6);
+    expect(strength[at(edges, 1, 0)]).toBeCloseTo(tempered(1), 6);
+    expect(strength[at(edges, 1, 1)]).toBeCloseTo(tempered(3 / 6), 6);
   });
 
   it("min-max: the paper's saturates there", () => {
     const edges = causal();
-    const strength = scaleEdges("minmax", edges);
+    const strength = scaleEdges("paper", edges);
     expect(strength[at(edges, 0, 0)]).toBe(1);
     expect(strength[at(edges, 2, 0)]).toBeCloseTo((0.5 - 0.25) / 0.75, 6);
     expect(strength[at(edges, 1, 1)]).toBe(0);
@@ -233,12 +236,12 @@ describe("scales", () => {
 
   it("log: five decades", () => {
     const edges = causal();
-    expect(scaleEdges("log", edges)[at(edges, 2, 0)]).toBeCloseTo(1 + Math.log10(0.5) / 5, 6);
+    expect(scaleEdges("log", edges)[at(edges, 2, 0)]).toBeCloseTo(1 + Math.log10(0.5 / 0.75) / 5, 6); // the 1 of a row without a choice is not the largest
   });
 
   it("contribution: linear from 0", () => {
     const { graph } = graphOf({ weights: CAUSAL, norms: [[1, 8, 2]] }, { direction: "forward" });
-    const strength = scaleEdges("contribution", graph.edges);
+    const strength = scaleEdges("contribution", allEdges(graph.parts));
     // contributions 1, .75, 2, .5, 2, .5
     expect([...strength].map((value) => Number(value.toFixed(4)))).toEqual([0.5, 0.375, 1, 0.25, 1, 0.25]);
   });
@@ -261,8 +264,8 @@ describe("a token's story", () => {
   });
 
   it("has edges of this token only, with its residual and its part of the answers", () => {
-    const { scene, graph } = graphOf({ weights: FULL, parts: [[1, -0.5, 0.3]] });
-    const story = storyEdges(scene, graph.edges, graph.fixed, 0, 1);
+    const { graph } = graphOf({ weights: FULL, parts: [[1, -0.5, 0.3]] });
+    const story = storyEdges(graph, 0, 1);
     for (let n = 0; n < story.length; n++) expect([story.query[n], story.key[n]]).toContain(1);
     const kinds = [...story.kind.subarray(0, story.length)];
     expect(kinds).toContain(RESIDUAL);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { defaultChoice, type LayoutName, type ViewName } from "../src/scene/choice";
 import { buildGraph } from "../src/scene/build";
+import { Lanes } from "../src/scene/lanes";
 import { buildCurves } from "../src/scene/curves";
 import { gridPlaces, linePlaces, placeNodes, ringPlaces } from "../src/scene/layout";
 import { indexNodes, nameNode, nodeOf } from "../src/scene/nodes";
@@ -37,7 +38,7 @@ describe("layouts", () => {
 
   it("grid: patches as in their picture, others above them", () => {
     const tokens = ["[CLS]", "a", "b", "c", "d"];
-    const places = gridPlaces({ grid: [2, 2], tokens }, [0, 1, 2, 3, 4]);
+    const places = gridPlaces({ grid: [1, 2, 2], tokens }, [0, 1, 2, 3, 4]);
     const [cls, a, b, c] = places;
     expect(cls![1]).toBeGreaterThan(a![1]);
     expect(b![0]).toBeGreaterThan(a![0]);
@@ -95,7 +96,7 @@ describe("picking", () => {
   });
 
   it("finds an edge on its curve, and of two the stronger", () => {
-    const curves = buildCurves(order.edges, order.edges.length, index, places, { layout: "ring", isStack: true, heads: 1 });
+    const curves = buildCurves(order.edges, order.edges.length, index, places, { layout: "ring", isStack: true, isStraight: false, lanes: new Lanes(order.edges, index.count, 1) });
     const flat = projectCurves(curves, order.edges.length, camera, 900, 700);
     for (let n = 0; n < order.edges.length; n++) {
       const c = flat.subarray(8 * n, 8 * n + 8);

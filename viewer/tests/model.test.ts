@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { allEdges } from "../src/scene/candidates";
 import { Model } from "../src/ui/model";
 import type { Page } from "../src/wire/page";
 import { pack, smallScene } from "./blocks";
@@ -20,9 +21,9 @@ async function pageOf(tokens: string[][]): Promise<Page> {
     const { arrays, meta } = smallScene({ weights: weights(n), tokens: words, norms: Array(HEADS).fill(Array(TOKENS).fill(1)) });
     const block = pack(arrays, meta) as Uint8Array<ArrayBuffer>;
     const bytes = await new Response(new Blob([block]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-    return { label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes) };
+    return { label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} };
   }));
-  return { title: "T", note: "", createdBy: "", frames };
+  return { title: "T", note: "", createdBy: "", frames, view: {} };
 }
 
 const words = (first: string) => [first, ...Array.from({ length: TOKENS - 1 }, (_, n) => `w${n}`)];
@@ -38,7 +39,8 @@ describe("a fresh view", () => {
     const model = await modelOf("a");
     model.choose({ values: false });
     expect(model.shown()).toBe(2 * TOKENS);
-    const masses = Array.from({ length: model.graph.edges.length }, (_, n) => model.graph.edges.mass[n]!).sort((a, b) => b - a);
+    const edges = allEdges(model.graph.parts);
+    const masses = [...edges.mass.subarray(0, edges.length)].sort((a, b) => b - a);
     const best = masses.slice(0, 2 * TOKENS).reduce((sum, mass) => sum + mass, 0);
     expect(model.order.massBefore[model.shown()]).toBeCloseTo(best, 5);
   });
@@ -60,6 +62,38 @@ describe("the threshold", () => {
     expect(order.massBefore.at(-1)).toBeCloseTo(graph.mass, 4);
     expect(model.order).toBe(order); // nothing was built anew
     expect(model.graph).toBe(graph);
+  });
+});
+
+describe("a choice of looks", () => {
+  it("keeps the edges that there are, and another one does not", async () => {
+    const model = await modelOf("a");
+    const { graph, order } = model;
+    model.choose({ scale: "lift", layout: "line" });
+    expect([model.graph, model.order]).toEqual([graph, order]);
+    expect(model.graph).toBe(graph);
+    expect(model.order).toBe(order);
+    model.choose({ prune: "strength" });
+    expect(model.graph).toBe(graph);
+    expect(model.order).not.toBe(order);
+    for (const change of [{ direction: "forward" }, { sinks: "folded" }, { view: "layer" }, { heads: "mean" }, { solo: { call: 0, head: 1 } }] as const) {
+      const before = model.graph;
+      model.choose(change);
+      expect(model.graph).not.toBe(before);
+    }
+  });
+
+  it("folds sinks away, and says what they held", async () => {
+    const model = await modelOf("[CLS]");
+    const { total, mass } = model.graph;
+    model.choose({ sinks: "folded" });
+    expect(model.graph.total).toBeLessThan(total);
+    expect(model.graph.mass).toBeCloseTo(mass, 5);
+    const whole = model.scene.calls[0]!.weight;
+    let held = 0;
+    for (let row = 0; row < HEADS * TOKENS; row++) held += whole[row * TOKENS]!;
+    const share = Math.round((100 * held) / (HEADS * TOKENS));
+    expect(model.graph.dropped[0]!.replace("\u202f", " ")).toMatch(new RegExp(`^sink \\[CLS\\] folded: ${share}[.\\d]* % of attention$`));
   });
 });
 

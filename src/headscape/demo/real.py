@@ -19,7 +19,7 @@ from headscape.errors import OptionError, expect_option
 from headscape.intercept.run import capture
 from headscape.trace.outputs import Outputs, share_text
 from headscape.trace.trace import Trace
-from headscape.view.page import LONGEST_LABEL, Frame
+from headscape.view.frames import LONGEST_LABEL, Frame
 
 MODELS = ("minilm", "stories")
 MINILM_TITLE = "all-MiniLM-L6-v2 reads"

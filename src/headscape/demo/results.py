@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headscape.errors import FileError, MissingBundleError
-from headscape.view.page import Frame, write_page
+from headscape.view.frames import Frame
+from headscape.view.page import write_page
 
 # A longer title would run out of the figure.
 _LONGEST_TITLE = 110

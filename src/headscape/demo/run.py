@@ -22,7 +22,7 @@ from headscape.demo.words import Vocabulary, split_words
 from headscape.errors import HeadscapeError
 from headscape.intercept.run import capture
 from headscape.trace.trace import Trace
-from headscape.view.page import Frame
+from headscape.view.frames import Frame
 
 Model = TypeVar("Model", bound=nn.Module)
 

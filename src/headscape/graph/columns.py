@@ -224,5 +224,5 @@ class SideInfo:
     name: str
     length: int
     planes: int
-    grid: tuple[int, int] | None
+    grid: tuple[int, ...] | None
     unpictured: tuple[int, ...]

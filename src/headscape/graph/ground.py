@@ -90,13 +90,13 @@ def _token_nodes(side: Side, example: int, number: int, padded: Flags) -> Nodes:
         side=number,
         plane=np.repeat(np.arange(side.planes), side.length),
         token=np.tile(np.arange(side.length), side.planes),
-        label=np.tile(_texts(side.tokens(example)), side.planes),
+        label=np.tile(_texts(side.texts(example)), side.planes),
         padded=np.tile(padded, side.planes),
     )
 
 
 def _class_nodes(outputs: Outputs, planes: int, example: int) -> Nodes:
-    names = outputs.names(example)
+    names = outputs.texts(outputs.names(example))
     return _nodes(
         len(names),
         kind=NodeKind.CLASS,

@@ -94,12 +94,16 @@ def line(side: SideInfo, real: npt.NDArray[np.intp]) -> Doubles:
 def grid(side: SideInfo, real: npt.NDArray[np.intp]) -> Doubles:
     """Patches in the rows and columns of their image, tokens without a patch in rows above them.
 
-    A side without a grid gets rows as near to a square as can be, filled in reading order.
+    The frames of a film stand side by side, a column apart. A side without a grid gets rows as near to a
+    square as can be, filled in reading order.
     """
     if side.grid is not None:
-        rows, columns = side.grid
-        patches = rows * columns
-        place = real - (side.length - patches)
+        frames, rows, wide = (1, *side.grid)[-3:]
+        columns = frames * (wide + 1) - 1
+        place = real - (side.length - frames * rows * wide)
+        frame, within = np.divmod(place, rows * wide)
+        spread = within // wide * columns + frame * (wide + 1) + within % wide
+        place = np.where(place < 0, place, spread)
     else:
         columns = int(np.ceil(np.sqrt(len(real))))
         rows = int(np.ceil(len(real) / columns))

@@ -1,5 +1,6 @@
 """From the calls of a pass to a Trace: sites, sides, planes, labels, answer."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -209,7 +210,9 @@ def _label(sides: list[Side], calls: tuple[AttentionCall, ...], options: Options
         sides[n] = replace(sides[n], labels=label_side(labels, padded, side=sides[n].name))
     if options.patches is not None:
         pictures = picture_patches(options.patches, batch=batch, length=sides[0].length)
-        sides[0] = replace(sides[0], pictures=pictures, grid=square_grid(pictures.shape[1]))
+        seen, count = sides[0].grid, pictures.shape[1]
+        grid = seen if seen is not None and math.prod(seen) == count else square_grid(count)
+        sides[0] = replace(sides[0], pictures=pictures, grid=grid)
     return tuple(sides)
 
 

@@ -6,6 +6,7 @@ them. So when attention runs it is known which token each row and column belongs
 heads, windows or frames into other axes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +46,12 @@ class Space:
         self.length = int(self.tokens.max()) + 1 if some else int(np.prod(self.shape[1:]))
 
     @property
-    def grid(self) -> tuple[int, int] | None:
-        """Rows and columns, where the tokens were made of a picture."""
-        if len(self.shape) != 3 or min(self.shape[1:]) < 2 or self.length != self.shape[1] * self.shape[2]:
+    def grid(self) -> tuple[int, ...] | None:
+        """Rows and columns where the tokens were made of a picture; frames before them for a film."""
+        lengths = self.shape[1:]
+        if len(lengths) not in (2, 3) or min(lengths[-2:]) < 2 or self.length != math.prod(lengths):
             return None
-        return self.shape[1], self.shape[2]
+        return lengths[1:] if lengths[0] == 1 and len(lengths) == 3 else lengths
 
     def turn(self) -> None:
         """Take the second axis for the batch; without one, all places for one example."""

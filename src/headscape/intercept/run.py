@@ -1,10 +1,12 @@
 """``headscape.capture``: watch the forward passes of a model inside a ``with`` block."""
 
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +23,7 @@ from headscape.intercept.plain import keeping_fast_paths
 from headscape.intercept.recorder import Keep, Options
 from headscape.intercept.unseen import unseen
 from headscape.intercept.watcher import Watcher
+from headscape.trace.joins import verb
 from headscape.trace.trace import Trace
 
 _NO_NUMBERS = (
@@ -135,6 +138,25 @@ class Run:
         if not self.traces:
             raise NoAttentionError("no forward pass has run yet: call the model inside the `with` block.")
         return self.traces[-1]
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Path:
+        """Write one offline page of all passes, as steps, and return its path.
+
+        Options: ``labels``, ``title``, ``note`` and ``view``, as in :func:`headscape.view.page.write_page`.
+        """
+        written: Path = verb("to_html")(self._seen(), path, **options)
+        return written
+
+    def show(self, **options: Any) -> Any:
+        """Show all passes, as steps: inline in a notebook, as a file whose path is printed in a script.
+
+        Options: ``labels``, ``title``, ``note``, ``view`` and ``path``, as in
+        :func:`headscape.view.show.show`.
+        """
+        return verb("show")(self._seen(), **options)
+
+    def _seen(self) -> list[Trace]:
+        return [trace._seen() for trace in self.traces] if self.traces else [self.trace]
 
     def __enter__(self) -> "Run":
         if self._door is not None:

@@ -249,6 +249,22 @@ class AttentionCall:
             raise OptionError(f"top() was asked for {k} keys a row; ask for at least 1.")
         return select_top(self.arrays.weights[index], k)
 
+    def weight(self, head: int | None, query: int, key: int, example: int = 0) -> float:
+        """Return one weight, 0 to 1; NaN where it was not kept. ``head=None``: the mean over heads."""
+        a, index = self.arrays, self._example(example)
+        heads = (
+            list(range(self.shape[1]))
+            if head is None
+            else [expect_index("call", "head", head, self.shape[1])]
+        )
+        row = expect_index("call", "query", query, self.shape[2])
+        column = expect_index("call", "key", key, self.shape[3])
+        if a.keys is None:
+            return float(a.weights[index, heads, row, column].mean())
+        is_here = a.keys[index, heads, row] == column
+        found = np.where(is_here, a.weights[index, heads, row], 0).sum(-1)
+        return float(np.where(is_here.any(-1) | self.is_whole, found, np.nan).mean())
+
     def kept_mass(self, example: int = 0) -> Floats:
         """Share of each row's attention that the kept edges hold, (head, query) float32, 0 to 1.
 

@@ -1,5 +1,6 @@
 """Saving and loading a trace: one byte block, no pickle."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,9 @@ def _side(n: int, entry: dict[str, Any], arrays: Arrays) -> Side:
         pictures.ndim != 5 or pictures.dtype != np.uint8 or pictures.shape[1] > length
     ):
         raise FormatError(f"side {n} has pictures of shape {pictures.shape} ({pictures.dtype}).")
-    box = None if grid is None else (int(grid[0]), int(grid[1]))
+    box = None if grid is None else tuple(int(count) for count in grid)
+    if box is not None and (len(box) not in (2, 3) or min(box) < 1 or math.prod(box) > length):
+        raise FormatError(f"side {n} has {length} tokens and a grid of {box}.")
     return Side(str(entry["name"]), length, int(entry["planes"]), rows, box, pictures)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,6 @@
 """What the model answered, and what each token's last state added to the answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headscape.errors import expect_index
+from headscape.trace.texts import piece_style, readable
 
 Floats = npt.NDArray[np.float32]
 Kind = Literal["classes", "next tokens"]
@@ -73,6 +75,11 @@ class Outputs:
             return [self.class_names[i] for i in ids]
         word = "class" if self.kind == "classes" else "token"
         return [f"{word} {i}" for i in ids]
+
+    def texts(self, names: Sequence[str]) -> list[str]:
+        """Return names of answers as a person writes them: a tokenizer's signs for spaces are gone."""
+        is_piece = self.kind == "next tokens" and self.class_names is not None
+        return readable(names, piece_style(self.class_names or ()) if is_piece else None, is_text=False)
 
     def contribution(self, example: int = 0) -> Floats | None:
         """Return what each token adds to each answer's logit, (answer, token) float32; None if not known."""

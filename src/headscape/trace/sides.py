@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headscape.errors import LabelError, ShapeError, expect_index
+from headscape.trace.texts import piece_style, readable
 
 Labels = Sequence[str] | Sequence[Sequence[str]]
 
@@ -26,8 +27,9 @@ class Side:
         Copies of the tokens in the drawing: one before each attention call of this side, one behind the last.
     labels : tuple of tuples of str, or None
         Labels per example; None where the caller gave none.
-    grid : (rows, columns), or None
-        For pictures: the last ``rows * columns`` tokens are the patches, row by row.
+    grid : (rows, columns) or (frames, rows, columns), or None
+        For pictures: the last ``rows * columns`` tokens are the patches, row by row; for films those of each
+        frame in turn.
     pictures : (batch, patch, height, width, 3) uint8 array, or None
         The patches themselves, aligned with the last tokens of the side.
     """
@@ -36,7 +38,7 @@ class Side:
     length: int
     planes: int
     labels: tuple[tuple[str, ...], ...] | None = None
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
     pictures: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def tokens(self, example: int = 0) -> list[str]:
@@ -45,6 +47,11 @@ class Side:
             return [str(position) for position in range(self.length)]
         index = expect_index(f"side {self.name!r}", "labelled example", example, len(self.labels))
         return list(self.labels[index])
+
+    def texts(self, example: int = 0) -> list[str]:
+        """Return the labels of one example as a person writes them, without a tokenizer's signs."""
+        style = piece_style(label for row in self.labels or () for label in row)
+        return readable(self.tokens(example), style)
 
     @property
     def unpictured(self) -> list[int]:

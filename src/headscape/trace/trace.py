@@ -106,7 +106,7 @@ class Trace:
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Path:
         """Write one offline page that shows this trace, and return its path.
 
-        Options: ``examples``, ``labels``, ``title`` and ``note``, as in
+        Options: ``examples``, ``labels``, ``against``, ``title``, ``note`` and ``view``, as in
         :func:`headscape.view.page.write_page`.
         """
         written: Path = verb("to_html")(self._seen(), path, **options)
@@ -115,7 +115,7 @@ class Trace:
     def show(self, **options: Any) -> Any:
         """Show the page: inline in a notebook, as a file whose path is printed in a script.
 
-        Options: ``examples``, ``labels``, ``title``, ``note`` and ``path``, as in
+        Options: ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view`` and ``path``, as in
         :func:`headscape.view.show.show`.
         """
         return verb("show")(self._seen(), **options)

@@ -1,31 +1,25 @@
 """The offline page: one HTML file that holds the viewer and the traces, and asks the network for nothing."""
 
 import base64
-import gzip
 import html
 import os
 import webbrowser
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from headscape import __version__
-from headscape.errors import FileError, LabelError, OptionError
+from headscape.errors import FileError, OptionError
 from headscape.trace.block import pack
 from headscape.trace.file import replace_file
-from headscape.trace.outputs import share_text
 from headscape.trace.trace import Trace
 from headscape.view.bundle import policy_hash, read_script
-from headscape.view.scene import scene_block
+from headscape.view.frames import EncodedFrame, Frame, encode_frame, frames_of
 
 FORMAT = 1
 DEFAULT_PATH = "headscape.html"
-# Examples of a batch that a page holds unless the caller names them: enough to compare in a small file.
-DEFAULT_EXAMPLES = 8
-# Characters of a text that a frame without an answer is named after.
-LONGEST_LABEL = 48
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -47,60 +41,34 @@ _PAGE = """<!doctype html>
 """
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a page: one example of one trace.
-
-    Attributes
-    ----------
-    trace : Trace
-        Where the numbers come from.
-    example : int
-        Which example of its batch.
-    label : str, optional
-        What the page calls it. Default: the model's answer and its probability, or the first words.
-    group : str
-        ``"example"`` for pictures side by side, ``"step"`` for one model at several times.
-    number : int, optional
-        Place in the group. Default: counted from 1.
-    truth : str, optional
-        Name of the right answer.
-    """
-
-    trace: Trace
-    example: int = 0
-    label: str | None = None
-    group: str = "example"
-    number: int | None = None
-    truth: str | None = None
+Source = Trace | Sequence[Trace] | Iterable[Frame]
 
 
-@dataclass(frozen=True)
-class EncodedFrame:
-    """A frame as the page holds it: its name and a gzip of its scene block."""
+class Shown(TypedDict, total=False):
+    """What a page can be told beside its traces: see :func:`write_page`."""
 
-    label: str
-    group: str
-    number: int
-    data: bytes
+    examples: Sequence[int] | None
+    labels: Sequence[str] | None
+    against: Trace | None
+    title: str | None
+    note: str
+    view: Mapping[str, Any] | None
 
 
 def write_page(
-    source: Trace | Iterable[Frame],
+    source: Source,
     path: str | os.PathLike[str] | None = None,
     *,
-    examples: Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    title: str | None = None,
-    note: str = "",
     open_browser: bool = False,
+    **shown: Unpack[Shown],
 ) -> Path:
     """Write an offline page and return its path.
 
     Parameters
     ----------
-    source : Trace, or frames
-        What to show.
+    source : Trace, several of them, or frames
+        What to show: the examples of one trace, or traces as the steps of a run. Where each trace reads some
+        tokens more than the one before, as in ``generate()``, the page lets the tokens appear in turn.
     path : path, optional
         Where to; an existing file is replaced whole or not at all. Default: ``headscape.html`` in the
         current folder.
@@ -108,9 +76,15 @@ def write_page(
         Which examples of a trace. Default: the first :data:`DEFAULT_EXAMPLES`; the page says when there
         are more.
     labels : sequence of str, optional
-        What the page calls them, one each.
+        What the page calls the examples, or the steps; one each.
+    against : Trace, optional
+        A pass over the same tokens, by another model or another state of this one: the page also shows it,
+        and by how much each weight differs.
     title, note : str
         The page's title, and one line of plain text under it.
+    view : mapping, optional
+        What the page opens with: any of what its ``state`` holds (copied from the page, or from
+        ``widget.view``), such as ``{"view": "front", "scale": "lift"}``.
     open_browser : bool
         Open the page in the desktop's browser.
 
@@ -129,51 +103,37 @@ def write_page(
         raise OptionError(
             f"path is a {type(path).__name__}; a page is written to a path (str or Path), not a stream."
         )
-    text = page_html(source, examples=examples, labels=labels, title=title, note=note)
+    text = page_html(source, **shown)
     written = write_text(Path(DEFAULT_PATH if path is None else path), text)
     if open_browser:
         webbrowser.open(written.resolve().as_uri())
     return written
 
 
-def page_html(
-    source: Trace | Iterable[Frame],
-    *,
-    examples: Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    title: str | None = None,
-    note: str = "",
-) -> str:
+def page_html(source: Source, **shown: Unpack[Shown]) -> str:
     """Return the page as text. Parameters and errors are those of :func:`write_page`."""
-    if isinstance(source, Trace):
-        frames, left_out = _frames_of(source, examples, labels)
+    examples, labels, against = shown.get("examples"), shown.get("labels"), shown.get("against")
+    note = shown.get("note", "")
+    items: Any = source if isinstance(source, Trace) else list(source)
+    if isinstance(items, Trace) or (items and all(isinstance(item, Trace) for item in items)):
+        frames, left_out = frames_of(items, examples=examples, labels=labels, against=against)
         note = " · ".join(filter(None, [note, left_out]))
     else:
-        frames = list(source)
-        if examples is not None or labels is not None:
-            raise OptionError("examples and labels choose from a trace; give each Frame its own instead.")
+        frames = items
+        if examples is not None or labels is not None or against is not None:
+            raise OptionError(
+                "examples, labels and against choose from a trace; give each Frame its own instead."
+            )
     if not frames:
         raise OptionError(
             "there is nothing to show: the page got no frames. Pass a trace, or at least one Frame."
         )
+    view = shown.get("view") or {}
+    if against is not None:
+        view = {"against": "other", **view}
     encoded = [encode_frame(frame, number) for number, frame in enumerate(frames, 1)]
-    return join_page(encoded, title=title or default_title(frames[-1].trace), note=note)
-
-
-def _frames_of(
-    trace: Trace, examples: Sequence[int] | None, labels: Sequence[str] | None
-) -> tuple[list[Frame], str]:
-    left_out = ""
-    if examples is None:
-        examples = range(min(trace.batch, DEFAULT_EXAMPLES))
-        if trace.batch > DEFAULT_EXAMPLES:
-            left_out = f"the first {DEFAULT_EXAMPLES} of {trace.batch} examples"
-    if isinstance(labels, str) or (labels is not None and len(labels) != len(examples)):
-        raise LabelError(
-            f"labels has {len(labels)} entries for {len(examples)} examples. Pass one label an example."
-        )
-    names: Sequence[str | None] = labels or [None] * len(examples)
-    return [Frame(trace, example, name) for example, name in zip(examples, names, strict=True)], left_out
+    title = shown.get("title") or default_title(frames[0].trace)
+    return join_page(encoded, title=title, note=note, view=view)
 
 
 def default_title(trace: Trace) -> str:
@@ -181,33 +141,9 @@ def default_title(trace: Trace) -> str:
     return f"Attention of {trace.model}" if trace.model else "Attention"
 
 
-def encode_frame(frame: Frame, number: int) -> EncodedFrame:
-    """Encode one frame: the costly part of a page, and the part that a stepping page keeps."""
-    label = frame.label
-    if label is None and frame.group == "step":
-        answer = f": {_describe(frame)}" if frame.trace.outputs is not None else ""
-        label = f"pass {number}{answer}"
-    elif label is None:
-        label = _describe(frame)
-    block = scene_block(frame.trace, frame.example, truth=frame.truth)
-    # mtime=0: the same trace gives the same file
-    data = gzip.compress(block, compresslevel=6, mtime=0)
-    return EncodedFrame(label, frame.group, number if frame.number is None else frame.number, data)
-
-
-def _describe(frame: Frame) -> str:
-    outputs = frame.trace.outputs
-    if outputs is not None and outputs.scores.shape[1]:
-        name, share = outputs.names(frame.example)[0], float(outputs.probabilities[frame.example, 0])
-        answer = f"{name} {share_text(share)}"
-        if frame.truth is None:
-            return answer
-        return f"right: {answer}" if name == frame.truth else f"wrong: {answer}, truly {frame.truth}"
-    words = " ".join(frame.trace.tokens(frame.example))
-    return words if len(words) <= LONGEST_LABEL else words[: LONGEST_LABEL - 1] + "…"
-
-
-def join_page(frames: Sequence[EncodedFrame], *, title: str, note: str = "") -> str:
+def join_page(
+    frames: Sequence[EncodedFrame], *, title: str, note: str = "", view: Mapping[str, Any] | None = None
+) -> str:
     """Join encoded frames and the viewer's script into the HTML of one page."""
     script = read_script()
     names = [f"frame.{n}" for n in range(len(frames))]
@@ -217,10 +153,8 @@ def join_page(frames: Sequence[EncodedFrame], *, title: str, note: str = "") -> 
         "title": title,
         "note": note,
         "created_by": f"headscape {__version__}",
-        "frames": [
-            {"label": frame.label, "group": frame.group, "number": frame.number, "array": name}
-            for name, frame in zip(names, frames, strict=True)
-        ],
+        "frames": [frame.entry(name) for name, frame in zip(names, frames, strict=True)],
+        "view": dict(view or {}),
     }
     arrays = {name: np.frombuffer(frame.data, np.uint8) for name, frame in zip(names, frames, strict=True)}
     policy = (

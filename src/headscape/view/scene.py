@@ -17,10 +17,18 @@ from headscape.view.vectors import pack_vectors
 
 FORMAT = 1
 # Weights of one example that are stored as float32, exact to the last digit: 4 MB before compression.
-# Beyond it each is a 16-bit code of its square root, half the size and never off by more than CODE_ERROR.
+# Beyond it each is a code of its square root: a byte for weights below STRONG, 16 bits for the few above. Most
+# weights of a model lie far below, so that a page holds some four weights in three bytes.
 EXACT_WEIGHTS = 1_000_000
+STRONG = 1 / 16
+# What a coded weight is off by at most, from STRONG up and below it.
 CODE_ERROR = 1.6e-5
-# Weights of one example in a page. A browser tab copes with this many (about 40 MB of codes); a longer dense
+WEAK_ERROR = 5e-4
+# Steps of the square root from 0 to 1 for weights below STRONG, so that STRONG itself is the 128th.
+WEAK_STEPS = 512
+# In place of a weak code: the next number of the array ``strong``.
+IS_STRONG = 255
+# Weights of one example in a page. A browser tab copes with this many (about 20 MB of codes); a longer dense
 # capture is cut to the strongest keys of each row.
 MOST_WEIGHTS = 20_000_000
 # Characters of one token. A picture shows some twenty, the panel a few thousand.
@@ -55,7 +63,8 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     -------
     bytes
         A byte block (see ``headscape.trace.block``). Weights are float32 up to :data:`EXACT_WEIGHTS` of
-        them, else 16-bit codes within :data:`CODE_ERROR`; beyond :data:`MOST_WEIGHTS` only the strongest of
+        them, else codes within :data:`CODE_ERROR` from :data:`STRONG` up and within :data:`WEAK_ERROR` below;
+        beyond :data:`MOST_WEIGHTS` only the strongest of
         each row are kept. Whatever was rounded, cut or left out is said in the block's warnings, which the
         page shows. Rows that hold NaN have weight 0, entropy NaN and are counted in ``nan_rows``.
 
@@ -68,11 +77,11 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     scene = _Scene(trace, example, warnings=list(trace.warnings))
     budget = _row_budget(trace)
     stored = sum(math.prod(call.shape[1:3]) * min(_row_width(call), budget) for call in trace.calls)
-    code = "f32" if stored <= EXACT_WEIGHTS else "sqrt_u16"
-    if code == "sqrt_u16":
+    code = "f32" if stored <= EXACT_WEIGHTS else "sqrt_u8"
+    if code == "sqrt_u8":
         scene.warnings.append(
-            f"this page stores {stored:,} weights in 16 bits each, within {CODE_ERROR:g}; "
-            "the trace has them exactly."
+            f"this page stores {stored:,} weights rounded: from {STRONG:g} up within {CODE_ERROR:g}, below "
+            f"within {WEAK_ERROR:g}; the trace has them exactly."
         )
     vectors = pack_vectors(trace, example, scene.arrays, scene.warnings)
     meta = {
@@ -100,10 +109,10 @@ def _row_budget(trace: Trace) -> int:
 
 
 def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:
-    tokens = scene.trace.tokens(scene.example, number)
+    raw, tokens = side.tokens(scene.example), side.texts(scene.example)
     for position, token in enumerate(tokens):
         if len(token) > LONGEST_TOKEN:
-            tokens[position] = token[:LONGEST_TOKEN]
+            tokens[position], raw[position] = token[:LONGEST_TOKEN], raw[position][:LONGEST_TOKEN]
             scene.warnings.append(
                 f"token {position} of {side.name} has {len(token):,} characters; the page holds the first "
                 f"{LONGEST_TOKEN:,}."
@@ -111,7 +120,7 @@ def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:
     patches = side.patches(scene.example)
     if patches is not None:
         scene.arrays[f"patches.{number}"] = patches
-    return {
+    return ({} if raw == tokens else {"raw": raw}) | {
         "name": side.name,
         "tokens": tokens,
         "padded": np.flatnonzero(scene.trace.padded(scene.example, number)).tolist(),
@@ -130,7 +139,10 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
         arrays[f"kept.{number}"] = kept
     if float(weights.max(initial=0)) > 1:  # unnormalised weights: a code holds 0 to 1
         code = "f32"
-    arrays[f"weight.{number}"] = weights if code == "f32" else _code(weights)
+    if code == "f32":
+        arrays[f"weight.{number}"] = weights
+    else:
+        arrays[f"weight.{number}"], arrays[f"strong.{number}"] = _code(weights)
     arrays[f"visible.{number}"] = call.visible(example)
     entropy = call.stats.entropy[example]
     arrays[f"entropy.{number}"] = entropy
@@ -194,10 +206,16 @@ def _row_totals(call: AttentionCall, example: int) -> Floats:
     return whole
 
 
-def _code(weights: Floats) -> npt.NDArray[np.uint16]:
-    """Code weights from 0 to 1 as 16-bit square roots: w = (code / 65535) ** 2."""
-    codes: npt.NDArray[np.uint16] = np.rint(np.sqrt(np.clip(weights, 0, 1)) * 65535).astype(np.uint16)
-    return codes
+def _code(weights: Floats) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Code square roots of weights from 0 to 1: bytes, and what stands behind each IS_STRONG in them, in order.
+
+    w = (byte / WEAK_STEPS) ** 2, or (strong / 65535) ** 2. What is above 0 stays above 0.
+    """
+    roots = np.sqrt(np.clip(weights, 0, 1))
+    codes = np.maximum(np.rint(roots * WEAK_STEPS), roots > 0)
+    strong = weights >= STRONG
+    codes[strong] = IS_STRONG
+    return codes.astype(np.uint8), np.rint(roots[strong] * 65535).astype(np.uint16)
 
 
 def _outputs(scene: _Scene, truth: str | None) -> dict[str, Any] | None:
@@ -207,15 +225,17 @@ def _outputs(scene: _Scene, truth: str | None) -> dict[str, Any] | None:
     contribution = outputs.contribution(example)
     if contribution is not None:
         scene.arrays["class"] = np.nan_to_num(contribution)
-    return {
+    names = outputs.names(example)
+    texts = outputs.texts(names)
+    return ({} if texts == names else {"raw": names}) | {
         "kind": outputs.kind,
         "side": outputs.side,
-        "names": outputs.names(example),
+        "names": texts,
         "scores": _numbers(outputs.scores[example]),
         "probabilities": _numbers(outputs.probabilities[example]),
         "base": _numbers(outputs.base[example]),
         "method": outputs.method,
-        "truth": truth,
+        "truth": None if truth is None else outputs.texts([truth])[0],
     }
 
 

@@ -5,18 +5,18 @@ import os
 import sys
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from headscape.errors import CaptureWarning, HeadscapeError
 from headscape.trace.trace import Trace
+from headscape.view.frames import EncodedFrame, Frame, encode_frame
 from headscape.view.page import (
     DEFAULT_PATH,
-    EncodedFrame,
-    Frame,
+    Shown,
+    Source,
     default_title,
-    encode_frame,
     join_page,
     page_html,
     write_page,
@@ -38,22 +38,14 @@ def notebook_shell() -> Any | None:
     return shell if hasattr(shell, "kernel") else None
 
 
-def show(
-    trace: Trace,
-    *,
-    examples: Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    title: str | None = None,
-    note: str = "",
-    path: str | os.PathLike[str] | None = None,
-) -> None:
-    """Show a trace: inline in a notebook; in a script write the page and print its path.
+def show(source: Source, *, path: str | os.PathLike[str] | None = None, **shown: Unpack[Shown]) -> None:
+    """Show traces: inline in a notebook; in a script write the page and print its path.
 
     Parameters
     ----------
-    trace : Trace
+    source : Trace, several of them, or frames
         What to show.
-    examples, labels, title, note
+    examples, labels, against, title, note, view
         As in :func:`headscape.view.page.write_page`.
     path : path, optional
         Where a script writes the page. Default: ``headscape.html`` in the current folder.
@@ -64,12 +56,17 @@ def show(
         As in :func:`headscape.view.page.write_page`.
     """
     if notebook_shell() is None:
-        written = write_page(trace, path, examples=examples, labels=labels, title=title, note=note)
-        _print_path(written)
+        _print_path(write_page(source, path, **shown))
         return
-    page = page_html(trace, examples=examples, labels=labels, title=title, note=note)
-    name = title or default_title(trace)
+    items: Any = source if isinstance(source, Trace) else list(source)
+    page = page_html(items, **shown)
+    name = shown.get("title") or _title_of(items)
     _display(page, name, f"<headscape page: {name}>", f"headscape-{uuid.uuid4().hex}", update=False)
+
+
+def _title_of(items: Any) -> str:
+    first = items if isinstance(items, Trace) else items[0]
+    return default_title(first.trace if isinstance(first, Frame) else first)
 
 
 class LivePage:
@@ -108,7 +105,14 @@ class LivePage:
         self._cell: tuple[int, str] | None = None
         self._warned: set[str] = set()
 
-    def add(self, trace: Trace, *, example: int = 0, label: str | None = None) -> bool:
+    def add(
+        self,
+        trace: Trace,
+        *,
+        example: int = 0,
+        label: str | None = None,
+        marks: Mapping[str, float] | None = None,
+    ) -> bool:
         """Add one example of a trace as the newest frame and show the page.
 
         Parameters
@@ -119,6 +123,8 @@ class LivePage:
             Which example of the batch.
         label : str, optional
             What the page calls it. Default: the step and the model's answer.
+        marks : mapping of str to float, optional
+            Numbers of this step, such as ``{"loss": 0.3}``, that the page draws as a line over all steps.
 
         Returns
         -------
@@ -127,7 +133,7 @@ class LivePage:
             with ``strict`` the error is raised instead.
         """
         try:
-            self._add(trace, example, label)
+            self._add(trace, example, label, marks or {})
         except Exception as error:
             if self._strict:
                 raise
@@ -140,10 +146,10 @@ class LivePage:
             return False
         return True
 
-    def _add(self, trace: Trace, example: int, label: str | None) -> None:
+    def _add(self, trace: Trace, example: int, label: str | None, marks: Mapping[str, float]) -> None:
         shell = notebook_shell()
         number = self._added + 1 if trace.step is None else trace.step
-        frame = encode_frame(Frame(trace, example, label, "step", number), number)
+        frame = encode_frame(Frame(trace, example, label, "step", number, marks=marks), number)
         self._added += 1
         self._frames.append(frame)
         self._drop_oldest(MOST_BYTES_FILE if shell is None else MOST_BYTES_NOTEBOOK)

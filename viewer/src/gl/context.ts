@@ -10,7 +10,7 @@ export class GlFault extends Error {
 /** Get a WebGL2 context whose picture has a see-through background. */
 export function openContext(canvas: HTMLCanvasElement): WebGL2RenderingContext {
   const gl = canvas.getContext("webgl2", {
-    alpha: true, premultipliedAlpha: true, antialias: false, depth: false, stencil: false,
+    alpha: true, premultipliedAlpha: true, antialias: false, depth: true, stencil: false,
     preserveDrawingBuffer: false, powerPreference: "high-performance",
   });
   if (!gl) {

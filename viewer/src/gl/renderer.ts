@@ -15,6 +15,7 @@ export interface Picture {
   readonly dots: number;
   readonly pictures: number;
   readonly edges: Record<BatchName, { count: number; style: EdgeStyle }>;
+  readonly only: number | null; // the one main edge that is drawn; -1: none, null: all
   readonly planes: readonly PlaneShape[];
 }
 
@@ -38,6 +39,7 @@ export class Renderer {
     this.ramp = gl.createTexture();
     gl.bindVertexArray(gl.createVertexArray());
     gl.disable(gl.DEPTH_TEST);
+    gl.depthFunc(gl.LESS);
     gl.enable(gl.BLEND);
     // "Under": what is drawn first stays on top, so strong edges cover weak ones from every angle.
     gl.blendFunc(gl.ONE_MINUS_DST_ALPHA, gl.ONE);
@@ -84,12 +86,13 @@ export class Renderer {
     }
     gl.viewport(0, 0, width, height);
     gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     gl.activeTexture(gl.TEXTURE2);
     gl.bindTexture(gl.TEXTURE_2D, this.ramp);
     this.nodes.draw("dots", picture.dots, frame);
     for (const name of ["marked", "main", "fixed"] as const) {
-      this.edges.draw(this.batches[name], picture.edges[name].count, picture.edges[name].style, frame);
+      const { count, style } = picture.edges[name];
+      this.edges.draw(this.batches[name], count, style, frame, name === "main" ? picture.only : null);
     }
     this.nodes.draw("pictures", picture.pictures, frame);
     this.planes.draw(picture.planes, this.axes, frame);

@@ -1,23 +1,24 @@
 /** From captured rows to edges: which there are under a choice, and what they hold in all. */
 
-import { plural } from "../maths/digits";
+import { percent, plural } from "../maths/digits";
 import type { CallData, SceneData } from "../wire/scene";
+import { countEdges, findEdges, FOLDED, PADDED, type Ground, type Part, type Sums } from "./candidates";
 import { drawnHeads, type Choice } from "./choice";
-import { ANSWER, ATTENTION, CROSS, Edges, KINDS, RESIDUAL, VALUE } from "./edges";
+import { ANSWER, ATTENTION, CROSS, Edges, FORWARD, KINDS, RESIDUAL, VALUE } from "./edges";
 import { nodeOf, type NodeIndex } from "./nodes";
-import { meanRows, queryShift, rowsOfHeads, rowWidth, type Rows } from "./rows";
-
-// Edges that are sorted and counted one by one; beyond it the weakest are counted only.
-export const MOST_CANDIDATES = 2_000_000;
+import { meanRows, queryShift, rowsOfHeads, type Rows } from "./rows";
+import { findSinks } from "./sinks";
 
 export interface Graph {
-  readonly edges: Edges; // those that a threshold chooses from
+  readonly ground: Ground;
+  readonly parts: readonly Part[]; // edges that a threshold chooses from
   readonly fixed: Edges; // residual and answer edges: always drawn
-  readonly total: number; // edges with any weight, those not in `edges` included
+  readonly total: number; // edges of all parts
   readonly totals: readonly number[]; // the same for each kind
-  readonly mass: number; // attention of all drawn rows, 1 a row
+  readonly mass: number; // attention of all drawn rows, 1 a row; of differences their sizes
+  readonly holds: "attention" | "difference"; // what mass is of
   readonly carried: number; // contribution of all value edges
-  readonly dropped: readonly string[]; // what is not in `edges`, in sentences
+  readonly dropped: readonly string[]; // what is in none of the parts, in sentences
   readonly flatHeads: readonly string[];
 }
 
@@ -33,9 +34,13 @@ export function drawnKinds(choice: Choice, call: CallData): number[] {
   return [...(choice.attention ? [ATTENTION] : []), ...(choice.values ? [VALUE] : [])];
 }
 
-interface Part {
-  readonly rows: Rows;
-  readonly kinds: readonly number[];
+/** Rows of a call that a choice draws; null if it draws none. */
+function chooseRows(call: CallData, choice: Choice, dropped: string[]): Rows | null {
+  const heads = drawnHeads(choice, call.number, call.heads);
+  if (heads.length === 0) return null;
+  const rows = choice.heads === "mean" && heads.length > 1 ? meanRows(call, heads) : rowsOfHeads(call, heads);
+  if (!rows) dropped.push(`layer ${call.layer} is too large for a mean of its kept weights: heads are drawn one by one`);
+  return rows ?? rowsOfHeads(call, heads);
 }
 
 /** Build the graph of a scene under a choice. */
@@ -43,16 +48,21 @@ export function buildGraph(scene: SceneData, index: NodeIndex, choice: Choice): 
   const parts: Part[] = [];
   const dropped: string[] = [];
   const flatHeads: string[] = [];
+  const sinks = choice.sinks === "folded" ? findSinks(scene) : scene.sides.map(() => []);
+  const ground: Ground = { scene, index, direction: choice.direction, hidden: hiddenKeys(scene, sinks) };
+  const sums: Sums = { mass: 0, carried: 0, folded: 0, unpaired: 0 };
+  let first = 0;
   for (const call of scene.calls) {
-    const heads = drawnHeads(choice, call.number, call.heads);
     const kinds = drawnKinds(choice, call);
-    if (heads.length === 0 || kinds.length === 0) continue;
-    let rows = choice.heads === "mean" && heads.length > 1 ? meanRows(call, heads) : rowsOfHeads(call, heads);
-    if (!rows) {
-      dropped.push(`layer ${call.layer} is too large for a mean of its kept weights: heads are drawn one by one`);
-      rows = rowsOfHeads(call, heads);
+    const rows = kinds.length ? chooseRows(call, choice, dropped) : null;
+    if (!rows) continue;
+    for (const kind of kinds) {
+      const before = { ...sums };
+      parts.push(findEdges(ground, rows, kind, first, sums));
+      first += parts.at(-1)!.bin.length;
+      // Attention that is drawn twice, within a plane and as ribbons, is counted once.
+      if (kind === VALUE && kinds.includes(ATTENTION)) [sums.mass, sums.folded] = [before.mass, before.folded];
     }
-    parts.push({ rows, kinds });
     rows.flat.forEach((flat, n) => {
       if (flat) flatHeads.push(rows.heads[n]! < 0 ? `layer ${call.layer} (mean)` : `layer ${call.layer} head ${rows.heads[n]!}`);
     });
@@ -60,19 +70,35 @@ export function buildGraph(scene: SceneData, index: NodeIndex, choice: Choice): 
     if (call.sums) dropped.push(`layer ${call.layer}: ${call.sums}`);
     if (call.nanRows) dropped.push(`${plural(call.nanRows, "row")} of layer ${call.layer} ${call.nanRows === 1 ? "holds" : "hold"} NaN`);
   }
-  const floor = candidateFloor(parts);
-  const edges = new Edges();
-  const sums = { total: 0, totals: Array<number>(KINDS).fill(0), mass: 0, carried: 0 };
-  for (const part of parts) {
-    for (const kind of part.kinds) {
-      const mass = sums.mass;
-      addCall(part.rows, kind, floor, { edges, sums, scene, index, choice });
-      // Attention that is drawn twice, within a plane and as ribbons, is counted once.
-      if (kind === VALUE && part.kinds.includes(ATTENTION)) sums.mass = mass;
-    }
-  }
-  if (floor > 0) dropped.push(`weights below ${floor.toExponential(0)} are counted but not sorted`);
-  return { edges, fixed: fixedEdges(scene, index, choice), ...sums, dropped: [...new Set(dropped)], flatHeads };
+  const holds = parts.some((part) => part.kind === ATTENTION) && choice.direction === "asymmetry" ? "difference" : "attention";
+  if (sums.unpaired) dropped.push(`${plural(sums.unpaired, "weight")} without the other direction, which was not kept: no difference`);
+  if (choice.sinks === "folded") dropped.unshift(describeSinks(scene, sinks, holds === "difference" ? Number.NaN : sums.folded / sums.mass));
+  const totals = Array<number>(KINDS).fill(0);
+  for (const part of parts) totals[part.kind]! += countEdges(part);
+  return {
+    ground, parts, totals, holds, flatHeads, fixed: fixedEdges(scene, index, choice), mass: sums.mass, carried: sums.carried,
+    total: totals.reduce((sum, count) => sum + count, 0), dropped: [...new Set(dropped)],
+  };
+}
+
+/** Of each side, which keys are not drawn and why. */
+function hiddenKeys(scene: SceneData, sinks: readonly (readonly number[])[]): Uint8Array[] {
+  return scene.sides.map((side, s) => {
+    const hidden = side.padded.map((isPadded) => (isPadded ? PADDED : 0));
+    for (const token of sinks[s]!) hidden[token] = FOLDED;
+    return hidden;
+  });
+}
+
+// Sinks that are named; more are counted.
+const MOST_NAMED = 4;
+
+function describeSinks(scene: SceneData, sinks: readonly (readonly number[])[], share: number): string {
+  const names = sinks.flatMap((tokens, side) => tokens.map((token) => scene.sides[side]!.tokens[token]!.trim().slice(0, 20) || `token ${token}`));
+  if (!names.length) return "no sink to fold";
+  const more = names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : "";
+  const held = Number.isFinite(share) ? `: ${percent(share)} of attention` : "";
+  return `${names.length > 1 ? "sinks" : "sink"} ${names.slice(0, MOST_NAMED).join(" ")}${more} folded${held}`;
 }
 
 function describeKept(call: CallData): string {
@@ -88,148 +114,33 @@ function describeKept(call: CallData): string {
   return `layer ${call.layer}: the page holds ${call.k} of ${call.keys} keys a row, ${share.toFixed(1)} % of the attention`;
 }
 
-/** Smallest weight that becomes an edge: 0 unless there are more than MOST_CANDIDATES. */
-function candidateFloor(parts: readonly Part[]): number {
-  const entries = parts.reduce((sum, part) => sum + part.rows.weight.length * part.kinds.length, 0);
-  if (entries <= MOST_CANDIDATES) return 0;
-  const bins = new Float64Array(2048); // by exponent and three bits of a float's fraction
-  for (const { rows, kinds } of parts) {
-    const bits = new Uint32Array(rows.weight.buffer, rows.weight.byteOffset, rows.weight.length);
-    for (const b of bits) bins[b >>> 20]! += kinds.length;
-  }
-  let above = 0;
-  for (let bin = 2047; bin > 0; bin--) {
-    above += bins[bin]!;
-    if (above > MOST_CANDIDATES) {
-      return new Float32Array(new Uint32Array([(bin + 1) << 20]).buffer)[0]!;
-    }
-  }
-  return 0;
-}
-
-interface Target {
-  readonly edges: Edges;
-  readonly sums: { total: number; totals: number[]; mass: number; carried: number };
-  readonly scene: SceneData;
-  readonly index: NodeIndex;
-  readonly choice: Choice;
-}
-
-/** Add the edges of one kind from all rows of a call. */
-function addCall(rows: Rows, kind: number, floor: number, to: Target): void {
-  const { call } = rows;
-  const { queries } = call;
-  const width = rowWidth(call);
-  const shift = queryShift(call, to.scene.sides[call.querySide]!.tokens.length);
-  const paddedKey = to.scene.sides[call.keySide]!.padded;
-  const isSum = kind === ATTENTION && to.choice.direction === "sum";
-  rows.heads.forEach((head, h) => {
-    for (let query = 0; query < queries; query++) {
-      const row = Math.max(head, 0) * queries + query;
-      if (call.visible[row]! <= 0) continue;
-      const at = (h * queries + query) * width;
-      let sum = 0;
-      for (let n = 0; n < width; n++) {
-        const weight = rows.weight[at + n]!;
-        const key = rows.key ? rows.key[at + n]! : n;
-        if (weight <= 0 || key < 0 || paddedKey[key]) continue;
-        sum += weight;
-        const norm = rows.norm ? rows.norm[h * call.keys + key]! : Number.NaN;
-        if (kind !== ATTENTION && norm === norm) to.sums.carried += weight * norm;
-        const back = isSum ? backWeight(rows, h, query + shift, key, shift) : Number.NaN;
-        // Of the two directions of an undirected edge the one with the smaller query adds it.
-        if (isSum && query + shift > key && back > 0) continue;
-        to.sums.total++;
-        to.sums.totals[kind]!++;
-        const mass = weight + (isSum && back > 0 && query + shift !== key ? back : 0);
-        if (mass < floor) continue;
-        addEdge(rows, kind, { h, query, key, weight, back, mass, norm }, shift, to);
-      }
-      const kept = call.kept ? call.kept[row]! : 1;
-      to.sums.mass += kept > 0 ? sum / kept : 0;
-    }
-  });
-}
-
-interface Cell {
-  h: number;
-  query: number;
-  key: number;
-  weight: number;
-  back: number; // weight of the other direction; NaN: none
-  mass: number;
-  norm: number;
-}
-
-/** Weight from token `key` to token `query`: 0 where masked, NaN where it was not kept or there is no such row. */
-function backWeight(rows: Rows, h: number, query: number, key: number, shift: number): number {
-  const { call } = rows;
-  const row = key - shift;
-  if (row < 0 || row >= call.queries || query >= call.keys) return Number.NaN;
-  const at = (h * call.queries + row) * rowWidth(call);
-  if (!rows.key) return rows.weight[at + query]!;
-  for (let n = at; n < at + rowWidth(call); n++) if (rows.key[n] === query) return rows.weight[n]!;
-  return call.isWhole ? 0 : Number.NaN;
-}
-
-function addEdge(rows: Rows, kind: number, cell: Cell, shift: number, to: Target): void {
-  const { call } = rows;
-  const { h, query, key, weight, back, mass, norm } = cell;
-  const head = rows.heads[h]!;
-  const visible = (q: number) => call.visible[Math.max(head, 0) * call.queries + q] ?? 0;
-  const token = query + shift;
-  const isLoop = kind === ATTENTION && token === key;
-  const isBoth = kind === ATTENTION && !isLoop && back > 0;
-  const plane = kind === ATTENTION ? call.plane : call.plane + 1;
-  // An undirected edge is told from the token that attends more.
-  if (isBoth && back > weight) {
-    const turned = { h, query: key - shift, key: token, weight: back, back: weight, mass, norm: rows.norm ? rows.norm[h * call.keys + token]! : Number.NaN };
-    return addEdge(rows, kind, turned, shift, to);
-  }
-  const queryNode = nodeOf(to.index, call.querySide, plane, token);
-  const keyPlane = kind === CROSS ? to.scene.sides[call.keySide]!.planes - 1 : call.plane;
-  const keyNode = nodeOf(to.index, call.keySide, keyPlane, key);
-  const backNorm = isBoth && rows.norm ? rows.norm[h * call.keys + token]! : Number.NaN;
-  to.edges.add({
-    kind, call: call.number, head, key,
-    query: token,
-    from: kind === ATTENTION ? queryNode : keyNode,
-    to: kind === ATTENTION ? keyNode : queryNode,
-    weight,
-    reverse: kind === ATTENTION && !isLoop
-      ? to.choice.direction === "sum" ? back : backWeight(rows, h, token, key, shift)
-      : Number.NaN,
-    mass,
-    lift: Math.max(weight * visible(query), isBoth ? back * visible(key - shift) : 0),
-    contribution: weight * norm + (isBoth ? back * backNorm : 0),
-    flat: rows.flat[h]!,
-  });
-}
-
 // Parts of a score below this share of the largest are not drawn; the token's panel has them.
 const LEAST_PART = 0.1;
 // Parts of one answer that are drawn.
 const MOST_PARTS = 16;
 
-const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, flat: false };
+const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, judged: 0, flat: false, sign: 0 };
 
 /** Each real token's own state carried on, and each answer's parts. */
 function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {
   const edges = new Edges();
   if (choice.view === "layer") return edges;
-  for (const call of choice.residual ? scene.calls : []) {
+  for (const call of choice.residual || choice.feedForward ? scene.calls : []) {
     const side = scene.sides[call.querySide]!;
     const shift = queryShift(call, side.tokens.length);
     for (let query = 0; query < call.queries; query++) {
       const token = query + shift;
       if (side.padded[token]) continue;
-      const [own, added] = [call.flow[query]!, call.flow[call.queries + query]!];
-      edges.add({
-        ...NO_EDGE, kind: RESIDUAL, call: call.number, query: token, key: token,
+      const at = (part: number) => call.flow[part * call.queries + query]!;
+      const [own, added, stream, forward] = [at(0), at(1), at(2), at(3)];
+      const edge = {
+        ...NO_EDGE, call: call.number, query: token, key: token,
         from: nodeOf(index, call.querySide, call.plane, token),
         to: nodeOf(index, call.querySide, call.plane + 1, token),
-        weight: own / (own + added), contribution: own,
-      });
+      };
+      if (choice.residual) edges.add({ ...edge, kind: RESIDUAL, weight: own / (own + added), contribution: own });
+      const share = forward / (stream + forward);
+      for (const head of choice.feedForward && share > 0 ? [0, 1] : []) edges.add({ ...edge, kind: FORWARD, head, weight: share, contribution: forward });
     }
   }
   const parts = choice.classes ? scene.outputs?.contribution : null;

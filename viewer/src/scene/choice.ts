@@ -4,7 +4,7 @@ export const GRAPH_VIEWS = ["3d", "front", "layer"] as const;
 export type GraphViewName = (typeof GRAPH_VIEWS)[number];
 export type ViewName = GraphViewName | "matrix" | "heads" | "neuron" | "table";
 export type LayoutName = "ring" | "line" | "grid";
-export type ScaleName = "rank" | "minmax" | "lift" | "log" | "contribution";
+export type ScaleName = "rank" | "paper" | "lift" | "log" | "contribution";
 export type PruneName = "layer" | "row" | "strength";
 export type Direction = "sum" | "forward" | "backward" | "asymmetry";
 
@@ -25,6 +25,7 @@ export interface Choice {
   attention: boolean; // edges within planes, and across sides
   values: boolean; // edges from plane to plane
   residual: boolean;
+  feedForward: boolean; // what the feed-forward blocks add, as they widen and narrow
   classes: boolean;
 }
 
@@ -39,8 +40,17 @@ export function defaultChoice(heads: number, layout: LayoutName): Choice {
     layersOff: new Set(),
     chosenHeads: new Set(few ? Array.from({ length: heads }, (_, head) => head) : []),
     onlyChosen: few,
-    solo: null, attention: true, values: true, residual: true, classes: true,
+    solo: null, attention: true, values: true, residual: true, feedForward: false, classes: true,
   };
+}
+
+// Choices that do not change which edges there are.
+const LOOKS: readonly (keyof Choice)[] = ["layout", "scale", "prune", "layer", "head"];
+
+/** Tell whether two choices have the same edges. */
+export function isSameGraph(a: Choice, b: Choice): boolean {
+  const isSame = (name: keyof Choice) => LOOKS.includes(name) || a[name] === b[name];
+  return (Object.keys(a) as (keyof Choice)[]).every(isSame) && (a.view !== "layer" || a.layer === b.layer);
 }
 
 /** The choice by which a view's edges are built: views of one head see its layer, the table sees what 3D does. */

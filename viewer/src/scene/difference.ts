@@ -21,6 +21,7 @@ export function differenceScene(before: SceneData, after: SceneData): SceneData 
   return {
     ...after,
     before,
+    after,
     calls: after.calls.map((call, n) => differenceCall(before.calls[n]!, call)),
     outputs: differenceOutputs(before.outputs, after.outputs),
     warnings: [...after.warnings, ...before.warnings.map((warning) => `compared with: ${warning}`)],
@@ -76,14 +77,4 @@ function differenceOutputs(before: OutputsData | null, after: OutputsData | null
   const tokens = after.contribution.length / after.names.length;
   const contribution = after.contribution.map((value, at) => value - before.contribution![from[Math.floor(at / tokens)]! * tokens + (at % tokens)]!);
   return { ...after, contribution };
-}
-
-/** Whether the weight of a pair rose (1) or fell (-1); 0 where no two passes are compared. */
-export function signAt(call: CallData, head: number, query: number, key: number): number {
-  if (!call.sign || query < 0 || query >= call.queries) return 0;
-  const width = rowWidth(call);
-  const at = (Math.max(head, 0) * call.queries + query) * width;
-  if (!call.key) return call.sign[at + key] ?? 0;
-  for (let n = at; n < at + width; n++) if (call.key[n] === key) return call.sign[n]!;
-  return 0;
 }

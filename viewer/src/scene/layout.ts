@@ -6,6 +6,7 @@ import { nodeOf, type NodeIndex } from "./nodes";
 
 export interface Places {
   readonly positions: Float32Array; // (node, 3); NaN: not drawn
+  readonly reserved: readonly number[]; // (place, 3): where tokens will stand that a growing text does not have yet
   readonly planes: readonly PlanePlace[];
   readonly axes: readonly [Triple, Triple]; // across and up in every plane
   readonly spacing: number; // between neighbouring tokens, in units
@@ -46,6 +47,11 @@ export function realTokens(side: SideData): number[] {
   return side.tokens.map((_, token) => token).filter((token) => !side.padded[token]);
 }
 
+/** Tokens that a layout leaves room for. */
+function slotsOf(side: SideData, real: readonly number[]): number {
+  return side.slots - side.tokens.length + real.length;
+}
+
 type Place = readonly [number, number];
 
 /** Tokens on a circle of radius 1, the first at the top, clockwise; one alone in the middle. */
@@ -62,15 +68,21 @@ export function linePlaces(count: number): Place[] {
   return Array.from({ length: count }, (_, n) => [0, count > 1 ? 1 - (2 * n) / (count - 1) : 0] as const);
 }
 
-/** Patches in the rows and columns of their image, tokens without a patch in rows above them. */
+/** Patches in the rows and columns of their image, frames side by side, tokens without a patch in rows above. */
 export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[]): Place[] {
   let columns = Math.max(1, Math.ceil(Math.sqrt(real.length)));
   let rows = Math.ceil(real.length / columns);
   let place: readonly number[] = real.map((_, n) => n);
   if (side.grid) {
-    [rows, columns] = side.grid;
-    const outside = side.tokens.length - rows * columns;
-    place = real.map((token) => token - outside);
+    const [frames, high, wide] = side.grid;
+    [rows, columns] = [high, frames * (wide + 1) - 1];
+    const outside = side.tokens.length - frames * high * wide;
+    place = real.map((token) => {
+      const at = token - outside;
+      if (at < 0) return at;
+      const within = at % (high * wide);
+      return Math.floor(within / wide) * columns + Math.floor(at / (high * wide)) * (wide + 1) + (within % wide);
+    });
   }
   const least = place.reduce((low, at) => Math.min(low, at), 0);
   const above = Math.ceil(-least / columns);
@@ -83,23 +95,33 @@ export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readon
   });
 }
 
-export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[] } {
+/** Places of the real tokens of a side, and of those to come. */
+export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[]; rest: Place[] } {
   const real = realTokens(side);
-  const places =
-    name === "ring" ? ringPlaces(real.length) : name === "line" ? linePlaces(real.length) : gridPlaces(side, real);
-  return { real, places };
+  const slots = slotsOf(side, real);
+  const all = name === "ring" ? ringPlaces(slots) : name === "line" ? linePlaces(slots)
+    : gridPlaces(side, [...real, ...Array.from({ length: slots - real.length }, (_, n) => side.tokens.length + n)]);
+  return { real, places: all.slice(0, real.length), rest: all.slice(real.length) };
 }
 
 const SHAPES = { ring: "disc", line: "column", grid: "sheet" } as const;
 
-/** Column at which each side starts: sides follow each other from left to right. */
-function sideColumns(scene: SceneData, step: number): number[] {
+/** Column at which each side starts, and the last one: sides follow each other, those that are only read come first. */
+function sideColumns(scene: SceneData, step: number): { columns: number[]; end: number } {
+  const columns = scene.sides.map(() => 0);
   let at = 0;
-  return scene.sides.map((side) => {
-    const start = at;
-    at += side.planes - 1 + step;
-    return start;
-  });
+  for (const side of sidesInOrder(scene)) {
+    columns[side] = at;
+    at += scene.sides[side]!.planes - 1 + step;
+  }
+  return { columns, end: at - step };
+}
+
+/** Numbers of the sides from left to right. */
+export function sidesInOrder(scene: SceneData): number[] {
+  const all = scene.sides.map((_, side) => side);
+  const asks = (side: number) => scene.calls.some((call) => call.querySide === side);
+  return [...all.filter((side) => !asks(side)), ...all.filter(asks)];
 }
 
 /** Place all nodes; `aspect` is width / height of the free canvas. */
@@ -116,22 +138,24 @@ function spacingOf(places: readonly Place[]): number {
 
 function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene, SIDE_STEP);
-  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.5 : 0);
+  const reserved: number[] = [];
+  const { columns, end } = sideColumns(scene, SIDE_STEP);
+  const last = end + (index.answers ? 1.5 : 0);
   const { gap, stretch } = stackProportions(last, scene.sides.length, choice.layout, aspect);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;
   const baseOf = (side: number) => ((scene.sides.length - 1) / 2 - side) * (2 * stretch + TOWER_GAP);
   scene.sides.forEach((side, s) => {
-    const { real, places } = planePlaces(choice.layout, side);
-    spacing = Math.min(spacing, spacingOf(places));
+    const { real, places, rest } = planePlaces(choice.layout, side);
+    spacing = Math.min(spacing, spacingOf([...places, ...rest]));
     for (let plane = 0; plane < side.planes; plane++) {
       const x = (columns[s]! + plane) * gap;
       real.forEach((token, n) => {
         const [across, up] = places[n]!;
         positions.set([x, up * stretch + baseOf(s), -across], 3 * nodeOf(index, s, plane, token));
       });
-      const [wide, high] = halfOf(places, choice.layout);
+      for (const [across, up] of rest) reserved.push(x, up * stretch + baseOf(s), -across);
+      const [wide, high] = halfOf([...places, ...rest], choice.layout);
       planes.push({ side: s, plane, centre: [x, baseOf(s), 0], half: [wide, high * stretch], shape: SHAPES[choice.layout] });
     }
   });
@@ -142,7 +166,7 @@ function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
     const x = (columns[answering]! + scene.sides[answering]!.planes - 1) * gap + Math.max(gap, ANSWER_GAP);
     positions.set([x, up * stretch + baseOf(answering), 0], 3 * (index.firstAnswer + answer));
   }
-  return { positions, planes, axes: [[0, 0, -1], [0, 1, 0]], spacing, gap };
+  return { positions, reserved, planes, axes: [[0, 0, -1], [0, 1, 0]], spacing, gap };
 }
 
 /** Distance and height of planes such that the stack, as first seen, fills a canvas of this aspect. */
@@ -170,18 +194,19 @@ function halfOf(places: readonly Place[], layout: LayoutName): [number, number] 
 /** Planes as columns from left to right, tokens from top to bottom. */
 function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
-  const columns = sideColumns(scene, SIDE_STEP_FRONT);
-  const last = columns.at(-1)! + scene.sides.at(-1)!.planes - 1 + (index.answers ? 1.15 : 0);
+  const reserved: number[] = [];
+  const { columns, end } = sideColumns(scene, SIDE_STEP_FRONT);
+  const last = end + (index.answers ? 1.15 : 0);
   const gap = (2 * aspect) / Math.max(last, 1);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;
   scene.sides.forEach((side, s) => {
-    const real = realTokens(side);
-    const places = linePlaces(real.length);
-    spacing = Math.min(spacing, spacingOf(places));
+    const { real, places, rest } = planePlaces("line", side);
+    spacing = Math.min(spacing, spacingOf([...places, ...rest]));
     for (let plane = 0; plane < side.planes; plane++) {
       const x = (columns[s]! + plane) * gap;
       real.forEach((token, n) => positions.set([x, places[n]![1], 0], 3 * nodeOf(index, s, plane, token)));
+      for (const [, up] of rest) reserved.push(x, up, 0);
       planes.push({ side: s, plane, centre: [x, 0, 0], half: [0.02, 1], shape: "column" });
     }
   });
@@ -190,34 +215,36 @@ function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places 
     const up = index.answers > 1 ? reach - (2 * reach * answer) / (index.answers - 1) : 0;
     positions.set([last * gap, up, 0], 3 * (index.firstAnswer + answer));
   }
-  return { positions, planes, axes: [[1, 0, 0], [0, 1, 0]], spacing, gap };
+  return { positions, reserved, planes, axes: [[1, 0, 0], [0, 1, 0]], spacing, gap };
 }
 
 /** The one plane in which a call acts, from above; for a cross call the two sides as two columns. */
 function placeLayer(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
+  const reserved: number[] = [];
   const planes: PlanePlace[] = [];
   const axes: Places["axes"] = [[1, 0, 0], [0, 1, 0]];
   const call = scene.calls[choice.layer];
-  if (!call) return { positions, planes, axes, spacing: 0.1, gap: 1 };
+  if (!call) return { positions, reserved, planes, axes, spacing: 0.1, gap: 1 };
   const put = (s: number, plane: number, x: number, layout: LayoutName, stretch: number) => {
-    const { real, places } = planePlaces(layout, scene.sides[s]!);
+    const { real, places, rest } = planePlaces(layout, scene.sides[s]!);
     const shape = SHAPES[layout];
-    const [w, h] = halfOf(places, layout);
+    const [w, h] = halfOf([...places, ...rest], layout);
+    for (const [across, up] of rest) reserved.push(x + across * stretch, up, 0);
     real.forEach((token, n) => {
       const [across, up] = places[n]!;
       positions.set([x + across * stretch, up, 0], 3 * nodeOf(index, s, plane, token));
     });
     planes.push({ side: s, plane, centre: [x, 0, 0], half: [w * stretch, h], shape });
-    return spacingOf(places);
+    return spacingOf([...places, ...rest]);
   };
   if (call.querySide === call.keySide) {
     const stretch = choice.layout === "ring" ? Math.min(1.35, Math.max(1, aspect * 0.85)) : 1;
     const spacing = put(call.querySide, call.plane, 0, choice.layout, stretch);
-    return { positions, planes, axes, spacing, gap: 1 };
+    return { positions, reserved, planes, axes, spacing, gap: 1 };
   }
   const reach = Math.min(1.2, 0.7 * aspect);
   const keys = put(call.keySide, scene.sides[call.keySide]!.planes - 1, -reach, "line", 1);
   const queries = put(call.querySide, call.plane + 1, reach, "line", 1);
-  return { positions, planes, axes, spacing: Math.min(keys, queries), gap: 2 * reach };
+  return { positions, reserved, planes, axes, spacing: Math.min(keys, queries), gap: 2 * reach };
 }

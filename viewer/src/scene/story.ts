@@ -1,10 +1,13 @@
 /** The story of one token across all layers: whom it attends to, who attends to it, what it is made of. */
 
+import { fallingOrder } from "../maths/order";
 import type { CallData, SceneData } from "../wire/scene";
+import type { Graph } from "./build";
+import { measureOfEntry, tableOf, type Part } from "./candidates";
 import { drawnHeads, type Choice } from "./choice";
 import { ANSWER, ATTENTION, VALUE, type Edges } from "./edges";
 import { nodeOf, type NodeIndex } from "./nodes";
-import { queryShift, rowWidth } from "./rows";
+import { queryShift, realRows, receivedSums, rowWidth } from "./rows";
 
 // Edges of a story: a token's strongest in each layer and direction, up to this share of what it has there.
 const STORY_SHARE = 0.8;
@@ -42,7 +45,7 @@ function strongest(values: Float64Array): Partner[] {
 }
 
 /** Mean row of a token as query, over some heads. */
-function meanRow(call: CallData, heads: readonly number[], query: number): Float64Array {
+export function meanRow(call: CallData, heads: readonly number[], query: number): Float64Array {
   const row = new Float64Array(call.keys);
   const width = rowWidth(call);
   for (const head of heads) {
@@ -100,46 +103,68 @@ export function tellStory(scene: SceneData, choice: Choice, side: number, token:
   return layers;
 }
 
-/** Tell whether an edge touches a token in any plane. */
-function touches(scene: SceneData, edges: Edges, n: number, side: number, token: number): boolean {
-  if (edges.kind[n] === ANSWER) return scene.outputs?.side === side && edges.key[n] === token;
-  const call = scene.calls[edges.call[n]!]!;
-  return (
-    (call.querySide === side && edges.query[n] === token) || (call.keySide === side && edges.key[n] === token)
-  );
+/** Entries of a part whose edges touch a token: in its row if it is a query, and in its column if it is a key. */
+function entriesTouching(part: Part, side: number, token: number): { asQuery: number[]; asKey: number[] } {
+  const { rows, bin, ground } = part;
+  const { call } = rows;
+  const width = rowWidth(call);
+  const query = token - queryShift(call, ground.scene.sides[call.querySide]!.tokens.length);
+  const [asQuery, asKey]: [number[], number[]] = [[], []];
+  for (let h = 0; h < rows.heads.length; h++) {
+    // Of a uniform head's edges none is stronger than another: a choice among them would mean nothing.
+    if (rows.flat[h]) continue;
+    const at = h * call.queries * width;
+    const own = call.querySide === side && query >= 0 && query < call.queries ? at + query * width : -1;
+    for (let entry = own; own >= 0 && entry < own + width; entry++) if (bin[entry]! > 0) asQuery.push(entry);
+    if (call.keySide !== side || token >= call.keys) continue;
+    const isOwn = (entry: number) => entry >= own && entry < own + width && own >= 0;
+    if (!rows.key) {
+      for (let entry = at + token; entry < at + call.queries * width; entry += width) if (bin[entry]! > 0 && !isOwn(entry)) asKey.push(entry);
+    } else {
+      for (let entry = at; entry < at + call.queries * width; entry++) {
+        if (rows.key[entry] === token && bin[entry]! > 0 && !isOwn(entry)) asKey.push(entry);
+      }
+    }
+  }
+  return { asQuery, asKey };
+}
+
+/** The first of the strongest edges that together reach the story's share. */
+function strongestEntries(part: Part, entries: readonly number[], most: number): number[] {
+  const measures = entries.map((entry) => measureOfEntry(part, entry));
+  const total = measures.reduce((sum, measure) => sum + measure, 0);
+  const order = fallingOrder(Float32Array.from(measures));
+  const chosen: number[] = [];
+  let sum = 0;
+  for (const n of order.subarray(0, most)) {
+    if (sum >= STORY_SHARE * total && total > 0) break;
+    chosen.push(entries[n]!);
+    sum += measures[n]!;
+  }
+  return chosen;
 }
 
 /** The edges of a token's story, strongest first. */
-export function storyEdges(scene: SceneData, edges: Edges, fixed: Edges, side: number, token: number): Edges {
-  const groups = new Map<string, number[]>();
-  for (let n = 0; n < edges.length; n++) {
-    // Of a uniform head's edges none is stronger than another: a choice among them would mean nothing.
-    if (edges.flat[n] || !touches(scene, edges, n, side, token)) continue;
-    const isQuery = edges.query[n] === token && scene.calls[edges.call[n]!]!.querySide === side;
-    const name = `${edges.call[n]!} ${edges.kind[n]!} ${edges.kind[n] === ATTENTION ? "" : isQuery}`;
-    const group = groups.get(name);
-    if (group) group.push(n);
-    else groups.set(name, [n]);
-  }
-  const chosen: number[] = [];
-  const hasAttention = edges.kind.subarray(0, edges.length).includes(ATTENTION);
-  for (const group of groups.values()) {
-    group.sort((a, b) => edges.measure(b) - edges.measure(a));
-    const total = group.reduce((sum, n) => sum + edges.measure(n), 0);
-    let sum = 0;
-    const most = edges.kind[group[0]!] === VALUE && hasAttention ? STORY_VALUES : STORY_EDGES;
-    for (const n of group.slice(0, most)) {
-      if (sum >= STORY_SHARE * total && total > 0) break;
-      chosen.push(n);
-      sum += edges.measure(n);
-    }
-  }
-  const own: number[] = [];
-  for (let n = 0; n < fixed.length; n++) if (touches(scene, fixed, n, side, token)) own.push(n);
-  const story = edges.select(chosen.sort((a, b) => edges.measure(b) - edges.measure(a)));
-  const rest = fixed.select(own);
-  for (let n = 0; n < rest.length; n++) story.add(rest.at(n));
+export function storyEdges(graph: Graph, side: number, token: number): Edges {
+  const { parts, fixed } = graph;
+  const hasAttention = graph.totals[ATTENTION]! > 0;
+  const entries = parts.map((part) => {
+    const { asQuery, asKey } = entriesTouching(part, side, token);
+    const most = part.kind === VALUE && hasAttention ? STORY_VALUES : STORY_EDGES;
+    const groups = part.kind === ATTENTION ? [[...asQuery, ...asKey]] : [asQuery, asKey];
+    return groups.flatMap((group) => strongestEntries(part, group, most));
+  });
+  const found = tableOf(parts, entries);
+  const measures = Float32Array.from({ length: found.length }, (_, n) => found.measure(n));
+  const story = found.select(fallingOrder(measures));
+  for (let n = 0; n < fixed.length; n++) if (touches(graph, n, side, token)) story.add(fixed.at(n));
   return story;
+}
+
+/** Tell whether a residual or answer edge touches a token in any plane. */
+function touches({ fixed, ground: { scene } }: Graph, n: number, side: number, token: number): boolean {
+  const isOf = fixed.kind[n] === ANSWER ? scene.outputs?.side : scene.calls[fixed.call[n]!]!.querySide;
+  return isOf === side && fixed.key[n] === token;
 }
 
 /** Attention that each node receives over the drawn heads, and each token over all layers: 1 = an even share. */
@@ -153,18 +178,11 @@ export function receivedAttention(
     const heads = drawnHeads(choice, call.number, call.heads);
     if (heads.length === 0) continue;
     const column = new Float64Array(call.keys);
-    const width = rowWidth(call);
+    const sums = receivedSums(call);
     let rows = 0;
     for (const head of heads) {
-      for (let query = 0; query < call.queries; query++) {
-        if (call.visible[head * call.queries + query]! <= 0) continue;
-        rows++;
-        const at = (head * call.queries + query) * width;
-        for (let n = 0; n < width; n++) {
-          const key = call.key ? call.key[at + n]! : n;
-          if (key >= 0) column[key]! += call.weight[at + n]!;
-        }
-      }
+      rows += realRows(call, head);
+      for (let key = 0; key < call.keys; key++) column[key]! += sums[head * call.keys + key]!;
     }
     const real = scene.sides[call.keySide]!.padded.reduce((sum, padded) => sum + 1 - padded, 0);
     const plane = call.kind === "self" ? call.plane : scene.sides[call.keySide]!.planes - 1;

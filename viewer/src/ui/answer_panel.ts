@@ -1,8 +1,11 @@
 /** The panel while nothing is selected: the model's answer, and what to know about the data. */
 
-import { codeError, orNaN, percent, quantity } from "../maths/digits";
-import { VALUE } from "../scene/edges";
+import { codeError, orNaN, percent, quantity, signed } from "../maths/digits";
+import { VALUE, type Edge } from "../scene/edges";
 import type { OutputsData } from "../wire/outputs";
+import type { PruneName } from "../scene/choice";
+import { queryShift } from "../scene/rows";
+import type { CallData } from "../wire/scene";
 import { bar, bars } from "./bars";
 import { button, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
@@ -15,7 +18,7 @@ const MOST_EDGES = 6;
 export function answerPanel(model: Model): HTMLElement {
   const { scene } = model;
   const panel = make("div");
-  if (scene.outputs) panel.append(...answer(scene.outputs));
+  if (scene.outputs) panel.append(...answer(scene.outputs, scene.before?.outputs ?? null));
   panel.append(
     make("h2", { text: "What is drawn" }),
     make("p", { class: "note", text: describeView(model) }),
@@ -31,9 +34,8 @@ export function answerPanel(model: Model): HTMLElement {
   panel.append(
     make("h2", { text: "Keys" }),
     make("p", {
-      class: "note", attributes: { id: "keys" },
-      text: "Drag turns, wheel or + − zooms, Shift-drag moves, Home fits. 1 2 3 choose the view, , . step through " +
-        "tokens, Page Up and Down through layers, [ ] through pictures, / finds a token, Esc goes back.",
+      class: "note",
+      text: "Drag turns, wheel or + − zooms, Home fits. , . step through tokens, / finds one, Esc goes back, ? lists all keys.",
     }),
   );
   return panel;
@@ -41,22 +43,36 @@ export function answerPanel(model: Model): HTMLElement {
 
 /** The first edges of the picture as a list: where to look first, and the way of a screen reader to edges. */
 function strongest(model: Model): HTMLElement[] {
-  const count = Math.min(MOST_EDGES, model.shown(), model.order.edges.length);
+  const count = Math.min(model.shown(), model.order.edges.length);
   if (count === 0 || model.order.always > 0) return [];
   const list = make("ol", { class: "edges" });
-  for (let n = 0; n < count; n++) {
+  for (let n = 0; n < count && list.childElementCount < MOST_EDGES; n++) {
     const edge = model.order.edges.at(n);
     const call = model.scene.calls[edge.call]!;
+    if (!hasChoice(model, call, edge)) continue;
     const [query, key] = [model.scene.sides[call.querySide]!.tokens[edge.query]!, model.scene.sides[call.keySide]!.tokens[edge.key]!];
     const head = edge.head < 0 ? "mean" : `head ${edge.head}`;
     list.append(make("li", {}, button({ title: describe(model, { kind: "edge", edge }), on: { click: () => model.select({ kind: "edge", edge }) } },
       tokenText(labelOf(query, 12)), make("span", { class: "soft", text: edge.kind === VALUE ? " ⇠ " : " → " }), tokenText(labelOf(key, 12)),
-      make("span", { class: "soft number", text: `  ${quantity(edge.weight, codeError(edge.weight, call.code))} · L${call.layer} ${head}` }))));
+      make("span", { class: "soft number", text: `  ${edge.sign ? signed(edge.sign * edge.weight) : quantity(edge.weight, codeError(edge.weight, call.code))} · L${call.layer} ${head}` }))));
   }
-  return [make("h2", { text: "First of the edges shown" }), list];
+  return [make("h2", { text: model.scene.before ? "Biggest movers" : "First of the edges shown" }), list,
+    make("p", { class: "note", text: `${ORDERS[model.choice.prune]}; without tokens that see one key only, to which their weight is 1.` })];
 }
 
-function answer(outputs: OutputsData): HTMLElement[] {
+const ORDERS: Record<PruneName, string> = {
+  layer: "The strongest of each layer and kind, then the second of each, and so on",
+  row: "By the share of its token's attention that stronger edges hold",
+  strength: "The strongest first",
+};
+
+/** Tell whether the query could have attended to another key. */
+function hasChoice(model: Model, call: CallData, edge: Edge): boolean {
+  const row = edge.query - queryShift(call, model.scene.sides[call.querySide]!.tokens.length);
+  return call.visible[Math.max(edge.head, 0) * call.queries + row] !== 1;
+}
+
+function answer(outputs: OutputsData, before: OutputsData | null): HTMLElement[] {
   const isNext = outputs.kind === "next tokens";
   const rows = outputs.names.slice(0, MOST_LISTED).map((name, n) => {
     const share = outputs.probabilities[n]!;
@@ -65,7 +81,7 @@ function answer(outputs: OutputsData): HTMLElement[] {
     return {
       name: label,
       bar: bar(share, n === 0 ? "var(--accent)" : "var(--soft)"),
-      value: orNaN(share, percent),
+      value: before ? `${orNaN(share, percent)}, was ${orNaN(before.probabilities[before.names.indexOf(name)] ?? Number.NaN, percent)}` : orNaN(share, percent),
       title: `${name.slice(0, 300)}: score ${orNaN(outputs.scores[n]!, quantity)}${isTrue ? ", the truth" : ""}`,
     };
   });
@@ -84,6 +100,9 @@ function answer(outputs: OutputsData): HTMLElement[] {
 
 function describeView(model: Model): string {
   const { view, values } = model.choice;
+  if (model.scene.before) {
+    return "By how much attention differs between two passes over the same tokens. A full line is a weight that rose, a dashed one a weight that fell; the wider, the more. Click one for both numbers.";
+  }
   const token = "Click a token for its whole story, an edge for its numbers.";
   if (view === "front") {
     return `Layers from left to right, tokens from top to bottom. A ribbon is what a token's value carries into another token, wider where it carries more. ${token}`;

@@ -1,12 +1,13 @@
 /** Everything about one edge. */
 
-import { orNaN, codeError, percent, quantity, signed } from "../maths/digits";
+import { orNaN, codeError, differenceError, percent, quantity, signed } from "../maths/digits";
 import { graphChoice, hueOfHead } from "../scene/choice";
-import { ANSWER, ATTENTION, RESIDUAL, VALUE, type Edge } from "../scene/edges";
+import { ANSWER, ATTENTION, FORWARD, RESIDUAL, VALUE, type Edge } from "../scene/edges";
 import { pairDetails, type PairDetails } from "../scene/pair";
 import { bar, bars, facts } from "./bars";
 import { button, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
+import { pythonSection } from "./python_line";
 import { headColour, type Theme } from "./theme";
 
 // Heads that are listed one by one; the heat map has all.
@@ -14,8 +15,10 @@ const MOST_LISTED = 16;
 
 export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
   if (edge.kind === ANSWER) return answerEdge(model, edge);
-  if (edge.kind === RESIDUAL) return residualEdge(model, edge);
-  const details = pairDetails(model.scene, edge);
+  if (edge.kind === RESIDUAL || edge.kind === FORWARD) return residualEdge(model, edge);
+  const { before, after } = model.scene;
+  const details = pairDetails(after ?? model.scene, edge);
+  const old = before && pairDetails(before, edge);
   const { call } = details;
   const query = model.scene.sides[call.querySide]!.tokens[edge.query]!;
   const key = model.scene.sides[call.keySide]!.tokens[edge.key]!;
@@ -31,13 +34,16 @@ export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
     make("p", { class: "note" }, make("i", { class: "swatch", style: { background: hue } }), `${model.layerName(call.number)} · ${head} · ${call.site}`),
     facts([
       ["weight, query → key", w(details.weight), `A[${edge.query}, ${edge.key}]`],
+      ...(old ? [["in the other pass", w(old.weight)], ["change", signed(details.weight - old.weight, differenceError(call.code))]] as const : []),
       ...(isPair ? [["weight, key → query", w(details.back), `A[${edge.key}, ${edge.query}]`] as const] : []),
       ...(isPair && edge.kind === ATTENTION && graphChoice(model.choice).direction === "sum" ? [["drawn: both directions", w(edge.mass)] as const] : []),
+      ...(isPair && edge.kind === ATTENTION && graphChoice(model.choice).direction === "asymmetry" ? [["drawn: difference", signed(edge.sign * edge.mass, differenceError(call.code)), "i after j: A[i, j] − A[j, i]"] as const] : []),
       ["lift over uniform", Number.isFinite(details.lift) ? `× ${quantity(details.lift, error * details.visible)}` : "not captured", `weight x ${details.visible} visible keys`],
       ["‖v W_O‖ of the key", quantity(details.valueNorm), "what a weight of 1 would add to the stream"],
       ["contribution", quantity(details.contribution, error * (details.valueNorm || 0)), "weight x ‖v W_O‖"],
       ["rank in its row", Number.isFinite(details.rank) ? `${details.rank} of ${details.visible}` : "—"],
     ]),
+    pythonSection(model, edge),
     ...headBars(model, details, edge, theme),
     ...heat(model, details, edge, theme),
   );
@@ -102,6 +108,7 @@ function residualEdge(model: Model, edge: Edge): HTMLElement {
       ["norm of the own state", norm(0)], ["norm that attention adds", norm(1)],
       ["norm before feed-forward", norm(2)], ["norm that feed-forward adds", norm(3)],
     ]),
+    pythonSection(model, edge),
   );
 }
 
@@ -122,5 +129,6 @@ function answerEdge(model: Model, edge: Edge): HTMLElement {
       ["from no token (bias)", signed(outputs.base[edge.query]!)],
       ["probability", orNaN(outputs.probabilities[edge.query]!, percent)],
     ]),
+    pythonSection(model, edge),
   );
 }

@@ -41,6 +41,22 @@ export function tokenText(text: string, className = "token"): HTMLElement {
   return make("bdi", { class: className, text, attributes: { dir: "auto" } });
 }
 
+/** Keep a text's direction of writing from what stands around it. */
+export function isolate(text: string): string {
+  return `\u2068${text}\u2069`;
+}
+
+/** Change what an area holds; the focus stays in it, on the same control if there is one. */
+export function keepFocus(area: HTMLElement, change: () => void, isOther = false): void {
+  const root = area.getRootNode();
+  const active = root instanceof ShadowRoot || root instanceof Document ? root.activeElement : null;
+  const isInside = active !== null && area.contains(active);
+  const controls = () => [...area.querySelectorAll<HTMLElement>("button, input, [tabindex]")];
+  const at = active && !isOther ? controls().indexOf(active as HTMLElement) : -1;
+  change();
+  if (isInside) (controls()[at] ?? area).focus({ preventScroll: true });
+}
+
 // Letters of a token that a label shows; the panel shows more.
 export const LABEL_LETTERS = 16;
 export const PANEL_LETTERS = 300;

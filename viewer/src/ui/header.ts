@@ -14,6 +14,8 @@ export interface HeaderActions {
   panel(): void;
   home(): void;
   find(text: string, isFinal: boolean): void;
+  leave(): void; // give the focus back to the view
+  help(): void;
 }
 
 export class Header {
@@ -43,7 +45,7 @@ export class Header {
           if (event.key === "Escape") {
             this.search.value = "";
             actions.find("", false);
-            this.search.blur();
+            actions.leave();
           }
           event.stopPropagation();
         },
@@ -59,7 +61,7 @@ export class Header {
       make("div", { class: "names" }, this.title, this.subtitle),
       this.views.element,
       button({ class: "icon", text: "⌂", title: "show everything (Home)", label: "show everything", on: { click: actions.home } }),
-      this.search, this.themeButton, this.panelButton);
+      this.search, this.themeButton, button({ class: "icon wide", text: "?", title: "keys and gestures (?)", label: "keys and gestures", on: { click: actions.help } }), this.panelButton);
   }
 
   refresh(rail: boolean, panel: boolean): void {

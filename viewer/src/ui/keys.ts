@@ -11,9 +11,13 @@ const ZOOM_STEP = 1.2;
 const KEYLESS = ["checkbox", "radio", "button", "range"];
 // Keys that move a slider.
 const SLIDER_KEYS = /^(Arrow|Page|Home$|End$)/;
+// Keys that scroll, and what is scrolled by them while it, or something in it, has the focus.
+const SCROLL_KEYS = /^(Arrow|Page|Home$|End$| $)/;
+const SCROLLED = ".panel, .rail, .strip, .rows";
 
 export interface KeyActions {
   search(): void;
+  help(): void;
   frame(step: number): void;
   closeDrawer(which: "rail" | "any"): boolean;
 }
@@ -29,6 +33,7 @@ function belongsToInput(event: KeyboardEvent): boolean {
 export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actions: KeyActions): boolean {
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (belongsToInput(event)) return false;
+  if (SCROLL_KEYS.test(event.key) && event.composedPath().some((one) => one instanceof Element && one.matches(SCROLLED))) return false;
   const view = viewNames()[Number(event.key) - 1];
   if (view) {
     model.choose({ view });
@@ -37,6 +42,9 @@ export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actio
   switch (event.key) {
     case "/":
       actions.search();
+      return true;
+    case "?":
+      actions.help();
       return true;
     case "Escape":
       if (actions.closeDrawer("rail")) return true;
@@ -47,6 +55,9 @@ export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actio
     case "[":
     case "]":
       actions.frame(event.key === "]" ? 1 : -1);
+      return true;
+    case "s":
+      model.choose({ sinks: model.choice.sinks === "folded" ? "shown" : "folded" });
       return true;
     case ",":
     case ".":

@@ -12,6 +12,10 @@ export const LABEL_FONT = "12px system-ui, -apple-system, 'Segoe UI', sans-serif
 const STRONG_FONT = "600 12px system-ui, -apple-system, 'Segoe UI', sans-serif";
 const CAPTION_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
 const HEIGHT = 15;
+// Where rows are as close as this, labels are a little smaller, so that each row still has its own.
+const CLOSE_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
+const CLOSE_HEIGHT = 12;
+const CLOSE_PX = 17;
 // Labels in one picture: more is a wall of text.
 const MOST_LABELS = 400;
 const FROM_NODE = 7;
@@ -41,20 +45,20 @@ class Wishes {
   constructor(private readonly context: CanvasRenderingContext2D) {}
 
   add(text: string, at: readonly [number, number, number], sides: readonly Side[], look: {
-    priority: number; colour: string; font?: string; alpha?: number;
+    priority: number; colour: string; font?: string; alpha?: number; height?: number;
   }): void {
     const [x, y, radius] = at;
     if (!Number.isFinite(x) || !Number.isFinite(y)) return;
-    const font = look.font ?? LABEL_FONT;
+    const { font = LABEL_FONT, height = HEIGHT } = look;
     this.context.font = font;
     const width = Math.ceil(this.context.measureText(text).width);
     const gap = radius + FROM_NODE - 3;
     const spots = sides.map((side): [number, number] => {
-      if (side === "left") return [x - gap - width, y - HEIGHT / 2];
-      if (side === "right") return [x + gap, y - HEIGHT / 2];
-      return [x - width / 2, side === "above" ? y - gap - HEIGHT + 2 : y + gap - 1];
+      if (side === "left") return [x - gap - width, y - height / 2];
+      if (side === "right") return [x + gap, y - height / 2];
+      return [x - width / 2, side === "above" ? y - gap - height + 2 : y + gap - 1];
     });
-    this.list.push({ text, font, width, height: HEIGHT, spots, priority: look.priority, colour: look.colour, alpha: look.alpha ?? 1 });
+    this.list.push({ text, font, width, height, spots, priority: look.priority, colour: look.colour, alpha: look.alpha ?? 1 });
   }
 }
 
@@ -74,10 +78,10 @@ export function drawLabels(context: CanvasRenderingContext2D, width: number, hei
     context.globalAlpha = 1;
     context.strokeStyle = scene.theme.paper;
     context.lineWidth = 3.5;
-    context.strokeText(wish.text, left, top + HEIGHT / 2);
+    context.strokeText(wish.text, left, top + wish.height / 2);
     context.globalAlpha = wish.alpha;
     context.fillStyle = wish.colour;
-    context.fillText(wish.text, left, top + HEIGHT / 2);
+    context.fillText(wish.text, left, top + wish.height / 2);
   }
   context.globalAlpha = 1;
 }
@@ -92,6 +96,7 @@ function addTokens(wishes: Wishes, scene: LabelScene): void {
     const isLast = plane.plane === side.planes - 1;
     const isEnd = choice.view === "layer" || isFirst || isLast;
     const centre = planeCentre(scene, plane.side, plane.plane);
+    const isClose = choice.view === "front" && rowStep(scene, plane.side, plane.plane) < CLOSE_PX;
     for (let token = 0; token < side.tokens.length; token++) {
       const node = nodeOf(model.index, plane.side, plane.plane, token);
       const [x, y] = [scene.screen[3 * node]!, scene.screen[3 * node + 1]!];
@@ -108,11 +113,22 @@ function addTokens(wishes: Wishes, scene: LabelScene): void {
       wishes.add(labelOf(side.tokens[token]!), [x, y, scene.radii[node]!], where, {
         priority: picked * 100 + (isLit ? 20 : 0) + (model.received.tokens[plane.side]![token] ?? 0) / 100,
         colour: picked ? scene.theme.mark : scene.theme.ink,
-        font: picked ? STRONG_FONT : LABEL_FONT,
+        font: picked ? STRONG_FONT : isClose ? CLOSE_FONT : LABEL_FONT,
+        height: isClose ? CLOSE_HEIGHT : HEIGHT,
         alpha: isLit ? 1 : 0.38,
       });
     }
   }
+}
+
+/** Distance of the first two tokens of a column. */
+function rowStep(scene: LabelScene, side: number, plane: number): number {
+  const first = nodeOf(scene.model.index, side, plane, 0);
+  const rows: number[] = [];
+  for (let n = first; rows.length < 2 && n < first + scene.model.scene.sides[side]!.tokens.length; n++) {
+    if (Number.isFinite(scene.screen[3 * n + 1]!)) rows.push(scene.screen[3 * n + 1]!);
+  }
+  return rows.length < 2 ? Infinity : Math.abs(rows[1]! - rows[0]!);
 }
 
 /** 0: a token like any other, 1: selected or under the pointer, 2: this very node. */

@@ -1,11 +1,12 @@
 /** State of one viewer: the data, the choices, and what follows from them. No element is touched here. */
 
 import { buildGraph, type Graph } from "../scene/build";
-import { defaultChoice, graphChoice, type Choice, type LayoutName, type PruneName } from "../scene/choice";
+import { defaultChoice, graphChoice, isSameGraph, type Choice, type LayoutName, type PruneName } from "../scene/choice";
 import { differenceScene, whyIncomparable } from "../scene/difference";
+import { firstRow, joinPasses, reserve } from "../scene/growth";
 import type { Edge } from "../scene/edges";
 import { indexNodes, type NodeIndex } from "../scene/nodes";
-import { orderEdges, prefixBelow, type Order } from "../scene/prune";
+import { countBelow, heldBelow, orderEdges, type Held, type Order } from "../scene/prune";
 import { receivedAttention } from "../scene/story";
 import { isCount } from "../wire/block";
 import { gunzip } from "../wire/inflate";
@@ -24,11 +25,11 @@ export type Change = "scene" | "graph" | "threshold" | "selection";
 const LONGEST_SCENE = 600 * 1024 * 1024;
 // Decoded frames that are kept for going back and forth.
 const KEPT_FRAMES = 6;
+// Passes of a generation are small, and a later one needs those before it.
+const KEPT_PASSES = 400;
 export const MOST_DRAWN_MOVING = 10_000;
 // Edges per token and layer that the default shows.
 const EDGES_PER_TOKEN = 2;
-// Weights beyond which a page opens without value edges: they double what has to be sorted.
-const MANY_WEIGHTS = 400_000;
 // Share of a row at which its strongest edge alone is shown.
 const LEAST_ROW_SHARE = 0.02;
 // Range of the strength threshold: four decades below the largest.
@@ -42,7 +43,7 @@ export class Model {
   order!: Order;
   received!: ReturnType<typeof receivedAttention>;
   frame = -1;
-  against: number | null = null; // the frame that this one is compared with
+  against: number | "other" | null = null; // the frame that this one is compared with; "other": the one beside it
   incomparable: string | null = null; // why it could not be
   sliders: Record<PruneName, number> = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN }; // 0 to 1
   selection: Selection | null = null;
@@ -50,6 +51,7 @@ export class Model {
   private readonly cache = new Map<number, SceneData>();
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
+  private built: { scene: SceneData; choice: Choice } | null = null; // what the graph was built from
 
   constructor(readonly page: Page) {}
 
@@ -67,7 +69,7 @@ export class Model {
     if (!entry) return;
     this.wanted = number;
     if (number === this.frame) return;
-    const scene = await this.comparedScene(number, this.against);
+    const scene = await this.comparedScene(number);
     if (this.wanted !== number) return;
     this.frame = number;
     const before = this.scene as SceneData | undefined;
@@ -82,9 +84,10 @@ export class Model {
 
   /** Compare the frame on show with another of the page, or with none; returns whether that could be done. */
   async compare(against: unknown): Promise<boolean> {
-    if (against !== null && !(isCount(against) && this.page.frames[against])) return false;
+    const isFrame = isCount(against) && against < this.page.frames.length;
+    if (against !== null && against !== "other" && !isFrame) return false;
     if (against === this.against) return true;
-    this.against = against;
+    this.against = against as typeof this.against;
     const shown = this.wanted;
     this.wanted = this.frame = -1;
     await this.showFrame(shown);
@@ -92,13 +95,30 @@ export class Model {
   }
 
   /** A frame's scene, or its difference to the one that it is compared with. */
-  private async comparedScene(number: number, against: number | null): Promise<SceneData> {
-    const scene = await this.sceneOf(number);
+  private async comparedScene(number: number): Promise<SceneData> {
+    const scene = await this.wholeScene(number);
+    const against = this.against === "other" ? this.page.frames[number]!.against : this.against;
     this.incomparable = null;
     if (against === null || against === number) return scene;
-    const before = await this.sceneOf(against);
+    const before = await this.wholeScene(against);
     this.incomparable = whyIncomparable(before, scene);
     return this.incomparable === null ? differenceScene(before, scene) : scene;
+  }
+
+  /** A frame's scene; of a generation with the rows of the passes before it. */
+  private async wholeScene(number: number): Promise<SceneData> {
+    const { frames } = this.page;
+    const scene = await this.sceneOf(number);
+    if (frames[number]!.group !== "generation") return scene;
+    const passes = [scene];
+    for (let n = number - 1; n >= 0 && firstRow(passes[0]!) > 0 && frames[n]!.group === "generation"; n--) {
+      const earlier = await this.sceneOf(n);
+      if (earlier.sides.at(-1)!.tokens.length !== firstRow(passes[0]!)) break;
+      passes.unshift(earlier);
+    }
+    const most = scene.sides.map((_, side) => Math.max(...frames.map((frame) => (frame.group === "generation" ? frame.tokens[side] ?? 0 : 0))));
+    const whole = joinPasses(passes);
+    return { ...whole, sides: reserve(whole.sides, most) };
   }
 
   /** Unpack a frame, or find it unpacked. */
@@ -107,9 +127,15 @@ export class Model {
     if (!scene) {
       scene = readScene(await gunzip(this.page.frames[number]!.bytes, LONGEST_SCENE));
       this.cache.set(number, scene);
-      for (const old of this.cache.keys()) if (this.cache.size > KEPT_FRAMES) this.cache.delete(old);
+      const most = this.page.frames[number]!.group === "generation" ? KEPT_PASSES : KEPT_FRAMES;
+      for (const old of this.cache.keys()) if (this.cache.size > most) this.cache.delete(old);
     }
     return scene;
+  }
+
+  /** Rows that a pass of the page holds itself in a call; null before it was unpacked. */
+  queriesOf(frame: number, call: number): number | null {
+    return this.cache.get(frame)?.calls[call]?.queries ?? null;
   }
 
   private setDefaults(): void {
@@ -117,8 +143,6 @@ export class Model {
     const hasPictures = this.scene.sides.some((side) => side.patches !== null || side.grid !== null);
     const layout: LayoutName = hasPictures ? "grid" : "ring";
     this.choice = defaultChoice(heads, layout);
-    const weights = this.scene.calls.reduce((sum, call) => sum + call.weight.length, 0);
-    if (weights > MANY_WEIGHTS) this.choice.values = false;
     this.selection = null;
     this.sliders = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN };
   }
@@ -150,9 +174,14 @@ export class Model {
   private rebuild(): void {
     const drawn = graphChoice(this.choice);
     if (this.scene.before) drawn.direction = "forward"; // two differences of one pair may have two signs
-    this.graph = buildGraph(this.scene, this.index, drawn);
-    this.order = orderEdges(this.graph, drawn.prune);
-    this.received = receivedAttention(this.scene, this.index, drawn);
+    const { built } = this;
+    const isSame = built !== null && built.scene === this.scene && isSameGraph(built.choice, drawn);
+    if (!isSame) {
+      this.graph = buildGraph(this.scene, this.index, drawn);
+      this.received = receivedAttention(this.scene, this.index, drawn);
+    }
+    if (!isSame || built.choice.prune !== drawn.prune) this.order = orderEdges(this.graph, drawn.prune);
+    this.built = { scene: this.scene, choice: drawn };
     const { sliders } = this;
     if (Number.isNaN(sliders.layer)) sliders.layer = this.sliderOfLayerLimit(EDGES_PER_TOKEN * this.tokens());
     const { key } = this.order;
@@ -195,12 +224,20 @@ export class Model {
 
   /** Edges that pass the threshold: the first so many of the order. */
   shown(): number {
-    const { order } = this;
-    if (this.sliders[this.choice.prune] >= 1) return order.key.length;
+    return countBelow(this.order, this.keyLimit());
+  }
+
+  /** What the edges that pass the threshold hold. */
+  held(): Held {
+    return heldBelow(this.graph, this.order, this.keyLimit());
+  }
+
+  /** The limit as keys of the order have it. */
+  keyLimit(): number {
+    if (this.sliders[this.choice.prune] >= 1) return Infinity;
     const limit = this.limit();
     // Strength keys are negative shares: an edge as strong as the limit is shown.
-    const below = this.choice.prune === "strength" ? -limit * (1 - 1e-6) : Math.max(limit, 1e-9);
-    return Math.max(order.always, prefixBelow(order, below));
+    return this.choice.prune === "strength" ? -limit * (1 - 1e-6) : Math.max(limit, 1e-9);
   }
 
   select(selection: Selection | null): void {

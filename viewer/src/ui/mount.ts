@@ -2,6 +2,7 @@
 
 import { FormatFault } from "../wire/fault";
 import { readPage } from "../wire/page";
+import type { Drawn } from "./drawn";
 import { make } from "./element";
 import type { State } from "./state";
 import { adoptStyle } from "./style";
@@ -13,6 +14,7 @@ export interface Handle {
   apply(state: State): Promise<string[]>; // what could not be followed, in sentences
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
+  drawn(only?: number | null): Drawn | null;
   destroy(): void;
 }
 
@@ -31,13 +33,13 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
   try {
     const page = readPage(bytes);
     // A run that is being trained opens where it is now; examples open on the first.
-    if (page.frames.every((frame) => frame.group === "step")) first = page.frames.length - 1;
+    if (page.frames.every((frame) => frame.group === "step" || frame.group === "generation")) first = page.frames.length - 1;
     viewer = new Viewer(page, { ...hooks, onReady: ready });
   } catch (fault) {
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
     showFault(root, text);
     ready();
-    return { state: () => ({ fault: text }), apply: () => Promise.resolve([text]), screenOf: () => null, screenOfEdge: () => null, destroy: () => root.replaceChildren() };
+    return { state: () => ({ fault: text }), apply: () => Promise.resolve([text]), screenOf: () => null, screenOfEdge: () => null, drawn: () => null, destroy: () => root.replaceChildren() };
   }
   root.append(viewer.element);
   void viewer.show(first);
@@ -46,6 +48,7 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     apply: (state) => viewer.published.apply(state),
     screenOf: (node) => viewer.screenOf(node),
     screenOfEdge: (k) => viewer.screenOfEdge(k),
+    drawn: (only = null) => viewer.drawn(only),
     destroy: () => {
       viewer.destroy();
       root.replaceChildren();

@@ -21,12 +21,11 @@ export class Published {
     private readonly model: Model, private readonly stage: Stage, private readonly hooks: Hooks, private readonly doings: Doings,
   ) {}
 
-  /** Remember the fresh view, and open the one that the page's address names. */
+  /** Remember the fresh view, and open the one that the page names, or its address. */
   async open(): Promise<void> {
     if (this.usual !== null) return;
     this.usual = chosenState(this.model);
-    const state = this.hooks.ownsPage ? fromHash(location.hash) : null;
-    if (state) await this.apply(state);
+    await this.apply({ ...this.model.page.view, ...(this.hooks.ownsPage ? fromHash(location.hash) : null) });
   }
 
   /** Tell what the person sees, once nothing has moved for a moment. */

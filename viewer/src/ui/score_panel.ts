@@ -12,6 +12,7 @@ export function scorePanel(model: Model, answer: number): HTMLElement {
   const name = outputs.names[answer]!;
   const panel = make("div", {},
     make("h3", {}, tokenText(labelOf(name, 60))),
+    outputs.raw[answer] !== name && make("p", { class: "note", text: `raw: ${labelOf(outputs.raw[answer]!, 60)}` }),
     facts([
       ["probability", orNaN(outputs.probabilities[answer]!, percent)],
       ["score", orNaN(outputs.scores[answer]!, signed)],

@@ -7,11 +7,13 @@ import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
+import { Lanes } from "../scene/lanes";
 import { placeNodes, type Places } from "../scene/layout";
 import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
 import { make } from "./element";
+import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
 import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
 import { markSelection } from "./marks";
@@ -34,10 +36,12 @@ export class Stage {
   private renderer: Renderer | null = null;
   private camera: Camera | null = null;
   private places!: Places;
+  private lanes!: Lanes;
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
-  private lit: Set<number> | null = null;
+  lit: Set<number> | null = null;
+  sight: Float32Array | null = null;
   private screen: Float32Array = new Float32Array(0);
   private radii: Float32Array = new Float32Array(0);
   private flat: { marked: Float32Array; main: Float32Array } | null = null;
@@ -119,6 +123,7 @@ export class Stage {
     const name = `${model.choice.view} ${model.choice.layout} ${model.choice.layer}`;
     this.places = placeNodes(model.scene, model.index, model.choice, Math.min(4, Math.max(0.4, aspect || 1)));
     const { edges } = model.order;
+    this.lanes = new Lanes(edges, model.index.count, Math.max(1, ...model.scene.calls.map((call) => call.heads)));
     this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
     this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
@@ -132,9 +137,9 @@ export class Stage {
   private shownView = "";
 
   private curvesOf(edges: Edges, count: number): Float32Array {
-    const { choice, scene, index } = this.model;
-    const heads = Math.max(1, ...scene.calls.map((call) => call.heads));
-    return buildCurves(edges, count, index, this.places, { layout: choice.layout, isStack: choice.view === "3d", heads });
+    const { choice, index } = this.model;
+    const lines = { layout: choice.layout, isStack: choice.view === "3d", lanes: this.lanes, isStraight: choice.scale === "paper" };
+    return buildCurves(edges, count, index, this.places, lines);
   }
 
   /** Scale the edges that are shown, among themselves. */
@@ -144,7 +149,22 @@ export class Stage {
     const count = Math.min(model.shown(), built);
     const strength = new Float32Array(built);
     strength.set(scaleEdges(model.choice.scale, model.order.edges, count));
-    this.renderer?.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
+    this.looks = edgeLooks(model, model.order.edges, built, strength);
+    this.renderer?.setLooks("main", this.looks);
+  }
+
+  private looks: Uint8Array = new Uint8Array(0);
+  private only: number | null = null;
+
+  /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
+  drawn(only: number | null): Drawn {
+    this.only = only;
+    this.settle(true);
+    this.only = null;
+    if (only !== null) this.requestDraw();
+    const [width, height] = this.size;
+    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
   }
 
   private whenAtRest(): void {
@@ -159,7 +179,8 @@ export class Stage {
 
   /** Edges and nodes of what is selected, or under the pointer. */
   private mark(): void {
-    const { edges, lit } = markSelection(this.model);
+    const { edges, lit, sight } = markSelection(this.model);
+    this.sight = sight;
     this.marked = edges;
     this.lit = lit;
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
@@ -273,8 +294,8 @@ export class Stage {
   }
 
   /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
-  private settle(): void {
-    if (!this.frameRequest) return;
+  private settle(isForced = false): void {
+    if (!this.frameRequest && !isForced) return;
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
     this.draw();
@@ -289,13 +310,13 @@ export class Stage {
     const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
-    const nodes = nodeLooks(model, this.places, this.lit, camera.scale, this.screen);
+    const nodes = nodeLooks(model, this.places, this, camera.scale, this.screen);
     this.radii = nodes.radii;
     renderer.setNodes("dots", nodes.dots, this.places.axes);
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
-    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height));
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice.scale);
     renderer.draw({
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
       dots: model.index.count,
@@ -306,6 +327,7 @@ export class Stage {
         fixed: { count: model.graph.fixed.length, style: fixed },
       },
       planes: this.planeShapes(),
+      only: this.only,
     });
     this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
     this.onFirstDraw?.();

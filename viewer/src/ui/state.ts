@@ -1,6 +1,7 @@
 /** What a person sees as plain data: for links, for Python, and for figures drawn elsewhere. */
 
 import type { Camera } from "../maths/camera";
+import { findEdge } from "../scene/candidates";
 import { GRAPH_VIEWS, type Choice, type ViewName } from "../scene/choice";
 import { SCALES } from "../scene/scales";
 import { asRecord, isCount } from "../wire/block";
@@ -24,7 +25,7 @@ const WORDS = {
   merge: ["each", "mean"],
   sinks: ["shown", "folded"],
 } as const;
-const SWITCHES = { attention: "attention", values: "values", residual: "residual", answers: "classes", coloured: "onlyChosen" } as const;
+const SWITCHES = { attention: "attention", values: "values", residual: "residual", feedForward: "feedForward", answers: "classes", coloured: "onlyChosen" } as const;
 
 /** The view names that this viewer has. */
 export function viewNames(): ViewName[] {
@@ -99,11 +100,11 @@ export function readSelection(value: unknown, model: Model): Selection | null | 
   }
   const edge = asRecord(wanted?.["edge"]);
   if (wanted?.["kind"] !== "edge" || !edge) return undefined;
-  for (const edges of [graph.edges, graph.fixed]) {
-    for (let n = 0; n < edges.length; n++) {
-      const found = edges.at(n);
-      if (EDGE_NAMES.every((name) => edge[name] === undefined || edge[name] === found[name])) return { kind: "edge", edge: found };
-    }
+  const candidate = findEdge(graph.parts, edge);
+  if (candidate) return { kind: "edge", edge: candidate };
+  for (let n = 0; n < graph.fixed.length; n++) {
+    const found = graph.fixed.at(n);
+    if (EDGE_NAMES.every((name) => edge[name] === undefined || edge[name] === found[name])) return { kind: "edge", edge: found };
   }
   return undefined;
 }

@@ -5,7 +5,7 @@ import { MOST_HUES } from "../scene/choice";
 import { ATTENTION, CROSS, VALUE } from "../scene/edges";
 import { SCALES } from "../scene/scales";
 import { make } from "./element";
-import { countKinds, MOST_DRAWN } from "../scene/prune";
+import { MOST_DRAWN, type Held } from "../scene/prune";
 import type { Model } from "./model";
 
 export class Status {
@@ -20,10 +20,10 @@ export class Status {
   refresh(): void {
     const { model } = this;
     const { order, graph, choice } = model;
-    const shown = model.shown();
-    const parts = this.counted(shown);
+    const held = model.held();
+    const parts = this.counted(held);
     const notes = [...graph.dropped];
-    if (shown > MOST_DRAWN) notes.unshift(`${count(MOST_DRAWN)} are drawn`);
+    if (held.count > MOST_DRAWN) notes.unshift(`the first ${count(order.edges.length)} are drawn`);
     if (graph.flatHeads.length) {
       notes.unshift(`${listed(graph.flatHeads)} uniform: drawn flat${order.always ? "" : ", and only when all else is shown"}`);
     }
@@ -34,9 +34,9 @@ export class Status {
   }
 
   /** Each kind of edge that is drawn: how many of how many, and what they hold. */
-  private counted(shown: number): (Node | string)[] {
-    const { order, graph } = this.model;
-    const counts = countKinds(graph, order, shown);
+  private counted(held: Held): (Node | string)[] {
+    const { graph } = this.model;
+    const about = held.isExact ? "" : "about ";
     const has = (kind: number) => graph.totals[kind]! > 0;
     const parts: (Node | string)[] = [];
     const add = (number: string, ...rest: (Node | string)[]) => {
@@ -44,15 +44,16 @@ export class Status {
     };
     const edges = (kind: number, name: string) => {
       const total = graph.totals[kind]!;
-      if (total) add(count(counts[kind]!), " of ", make("b", { text: count(total) }), ` ${name} ${total === 1 ? "edge" : "edges"}`);
+      if (total) add(about + count(held.kinds[kind]!), " of ", make("b", { text: count(total) }), ` ${name} ${total === 1 ? "edge" : "edges"}`);
     };
-    const carried = graph.carried > 0 ? order.carriedBefore[shown]! / graph.carried : Number.NaN;
-    edges(ATTENTION, "attention");
+    const carried = graph.carried > 0 ? held.carried / graph.carried : Number.NaN;
+    const isChange = this.model.scene.before !== null;
+    edges(ATTENTION, isChange ? "changed" : "attention");
     edges(CROSS, "cross");
     // Ribbons stand for what values carry; for attention only where no values were captured.
     const hasAttention = has(ATTENTION) || (has(CROSS) && !has(VALUE)) || (graph.mass > 0 && !Number.isFinite(carried));
     const attention = () => {
-      if (hasAttention && graph.mass > 0) add(percent(order.massBefore[shown]! / graph.mass), " of the attention");
+      if (hasAttention && graph.mass > 0) add(percent(held.mass / graph.mass), ` of the ${isChange ? "change" : graph.holds}`);
     };
     if (has(ATTENTION) || !has(VALUE)) attention();
     edges(VALUE, "value");
@@ -64,9 +65,10 @@ export class Status {
   private drawLegend(): void {
     const { choice, scene } = this.model;
     const items = [item("wedge", "var(--soft)", `weak to strong by ${SCALES[choice.scale].label}`)];
+    if (scene.before) items.push(item("", "var(--plus)", "rose"), item("dashed", "var(--minus)", "fell"));
     if (choice.residual && choice.view !== "layer") items.push(item("", "var(--residual)", "residual"));
     if (choice.classes && scene.outputs?.contribution && choice.view !== "layer") {
-      items.push(item("", "var(--plus)", "for an answer"), item("dashed", "var(--minus)", "against"));
+      if (!scene.before) items.push(item("", "var(--plus)", "for an answer"), item("dashed", "var(--minus)", "against"));
     }
     const heads = Math.max(0, ...scene.calls.map((call) => call.heads));
     if (choice.heads === "mean" || (heads > MOST_HUES && choice.chosenHeads.size === 0 && !choice.solo)) {

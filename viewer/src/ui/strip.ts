@@ -1,7 +1,8 @@
 /** The text itself: every token a button, shaded by the attention it receives. */
 
-import { button, labelOf, make, tokenText } from "./element";
+import { button, keepFocus, labelOf, make, tokenText } from "./element";
 import type { Model } from "./model";
+import { rawOf } from "./tooltip";
 
 // Tokens that become buttons; search and the graph reach all.
 const MOST_WORDS = 800;
@@ -15,6 +16,10 @@ export class Strip {
   constructor(private readonly model: Model) {}
 
   build(): void {
+    keepFocus(this.element, () => this.fill());
+  }
+
+  private fill(): void {
     const { model } = this;
     this.words = [];
     this.element.replaceChildren();
@@ -52,7 +57,7 @@ export class Strip {
       const share = this.model.received.tokens[side]![token] ?? 0;
       if (!word) return;
       word.style.setProperty("--share", `${Math.round(72 * Math.min(1, share / FULL_SHADE))}%`);
-      word.title = `token ${token}: receives ${share.toFixed(2)} × an even share`;
+      word.title = `token ${token}${rawOf(this.model, side, token)}: receives ${share.toFixed(2)} × an even share`;
     }));
   }
 

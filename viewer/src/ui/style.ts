@@ -44,6 +44,10 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
 .chip .dot { display: inline-block; width: 7px; height: 7px; border-radius: 50%; margin-inline-end: 6px; vertical-align: 1px; }
 .frames input[type=range] { flex: 1 1 120px; min-width: 80px; }
 
+.spark { display: flex; align-items: center; gap: 6px; flex: 0 1 360px; min-width: 0; font-size: 12px; } .spark:empty { display: none; }
+.spark svg { flex: 1 1 120px; min-width: 60px; height: 26px; } .spark select { max-width: 110px; background: var(--raised); border: 1px solid var(--line); border-radius: 5px; }
+.spark polyline { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; } .spark line { stroke: var(--mark); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+
 .rail { grid-area: rail; width: 236px; padding: 4px 12px 12px; overflow: hidden auto; border-right: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
 .panel { grid-area: panel; width: 304px; padding: 4px 14px 14px; overflow: hidden auto; border-left: 1px solid var(--line); background: var(--panel); scrollbar-width: thin; }
 .grid[data-rail=closed] .rail, .grid[data-panel=closed] .panel { display: none; }
@@ -72,6 +76,23 @@ p { margin: 4px 0; }
 .legend i { display: inline-block; height: 3px; width: 18px; border-radius: 2px; }
 .legend i.wedge { height: 8px; width: 34px; clip-path: polygon(0 44%, 100% 0, 100% 100%, 0 56%); border-radius: 0; }
 .legend i.dashed { background: repeating-linear-gradient(90deg, var(--minus) 0 5px, transparent 5px 8px) !important; }
+
+dialog { border: 1px solid var(--line); border-radius: 10px; padding: 0; max-width: min(560px, 92cqw); max-height: 88%; color: var(--ink); background: var(--panel); font: inherit; box-shadow: 0 12px 40px rgb(0 0 0 / .35); }
+dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top: 8px; } dialog::backdrop { background: rgb(0 0 0 / .4); }
+.help { display: grid; grid-template-columns: minmax(90px, auto) 1fr; gap: 4px 16px; margin: 0; font-size: 12.5px; } .help dd { margin: 0; } kbd { font: inherit; font-weight: 600; }
+
+.table { display: grid; grid-template-rows: auto minmax(0, 1fr); min-width: 0; min-height: 0; background: var(--paper); }
+.table .tools { display: flex; flex-wrap: wrap; gap: 5px 9px; align-items: center; padding: 6px 10px; border-bottom: 1px solid var(--line); font-size: 12px; }
+.table .tools .search { flex: 0 1 190px; } .table .tools > span { flex: 1 1 auto; }
+.rows { overflow: auto; scrollbar-width: thin; min-height: 0; } .long { min-width: min-content; }
+.table table { position: sticky; top: 0; border-collapse: separate; border-spacing: 0; width: 100%; font-size: 12.5px; }
+.table tr { height: 24px; } .table tbody tr { cursor: pointer; } .table tbody tr:hover td { background: var(--raised); }
+.table th, .table td { padding: 0 8px; text-align: start; white-space: nowrap; border-bottom: 1px solid var(--line); height: 24px; }
+.table th { background: var(--panel); padding: 0; } .table th button { width: 100%; height: 23px; padding: 0 8px; text-align: inherit; color: var(--soft); font-weight: 600; white-space: nowrap; }
+.table th.number, .table td.number { text-align: right; } .table td.fell { color: var(--minus); } .table td.rose { color: var(--plus); }
+.table th[aria-sort] button { color: var(--ink); } .table th[aria-sort=ascending] button::after { content: " ↑"; } .table th[aria-sort=descending] button::after { content: " ↓"; }
+.table tr[aria-selected=true] td { box-shadow: inset 0 -2px var(--mark), inset 0 2px var(--mark); } .table td.end bdi:hover { text-decoration: underline; }
+.table table:focus-visible { outline: none; } .table table:focus-visible .here { outline: 2px solid var(--accent); outline-offset: -2px; }
 
 .matrix { display: grid; gap: 2px; overflow-x: auto; scrollbar-width: thin; padding: 2px; margin: -2px; }
 .matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; overflow: hidden; text-align: center; }
@@ -126,6 +147,8 @@ input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px;
 .partner { border: 1px solid var(--line); border-radius: 5px; padding: 0 5px; background: var(--raised); max-width: 130px; display: inline-flex; gap: 4px; }
 .partner bdi { overflow: hidden; text-overflow: ellipsis; } .partner .number { color: var(--soft); }
 .partner:hover { border-color: var(--soft); }
+.code { font: 11.5px/1.45 ui-monospace, monospace; background: var(--raised); border: 1px solid var(--line); border-radius: 5px; padding: 5px 7px; margin: 4px 0; overflow-x: auto; user-select: all; }
+.copy { font-size: 12px; color: var(--accent); }
 .keys { display: flex; flex-wrap: wrap; gap: 4px 12px; font-size: 11.5px; color: var(--soft); margin: 4px 0 8px; }
 .keys i { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 4px; vertical-align: -0.5px; }
 .heat { display: grid; gap: 1px; margin-top: 4px; }
@@ -154,7 +177,7 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
 .narrow { display: none; }
 
 @container viewer (max-width: 980px) {
-  .narrow { display: inline-grid; }
+  .narrow { display: inline-grid; } .wide.icon { display: none; }
   .subtitle { display: none; }
   .panel { width: 280px; padding-inline: 12px; } .rail { width: 222px; padding-inline: 10px; }
 }
@@ -163,8 +186,18 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
   .search { width: 84px; } .status { padding: 3px 8px; font-size: 11.5px; gap: 0 10px; } .legend { gap: 0 9px; font-size: 11px; } .legend i.wedge { width: 22px; } .segments button { padding: 3px 8px; }
   .title { font-size: 13px; }
 }
+@container viewer (max-width: 560px) {
+  .grid { grid-template: auto auto minmax(45%, 1fr) minmax(0, auto) auto / minmax(0, 1fr); grid-template-areas: "head" "frames" "centre" "panel" "strip"; }
+  .rail, .panel { grid-area: panel; width: auto; border: 0; border-top: 1px solid var(--line); }
+  .head { flex-wrap: wrap; } .head > .segments { order: 9; flex: 1 1 100%; overflow-x: auto; scrollbar-width: none; } .head > .segments button { flex: 1 1 auto; padding: 4px 5px; }
+  .status .legend { display: none; } .table .tools { padding: 4px 8px; }
+}
 @media (prefers-reduced-motion: no-preference) { .icon, .chip, .word, .segments button { transition: background-color .12s, border-color .12s, color .12s; } }
-@media (forced-colors: active) { .segments button[aria-pressed="true"], .chip[aria-pressed="true"] { outline: 2px solid; } }
+@media (forced-colors: active) {
+  .bar, .shares, .legend i, .swatch, .heat div, .keys i, .dot, .cell, .stage, .histogram { forced-color-adjust: none; }
+  [aria-pressed="true"], tr[aria-selected=true] { outline: 2px solid Highlight; outline-offset: -2px; }
+  .word, .partner, ol.edges button { border: 1px solid ButtonBorder; } .chip, .icon, .segments { border-color: ButtonBorder; }
+}
 `;
 
 /** Give a shadow root its style: constructable, so that a policy without inline styles allows it. */

@@ -2,6 +2,7 @@
 
 import { count, percent } from "../maths/digits";
 import type { PruneName } from "../scene/choice";
+import { massBins } from "../scene/prune";
 import { make } from "./element";
 import type { Model } from "./model";
 import { segments } from "./segments";
@@ -11,6 +12,11 @@ const BINS = 48;
 // Weights from 1e-4 to 2 (both directions of a pair), on a log axis.
 const LOWEST = -4;
 const HIGHEST = Math.log10(2);
+
+function binOfMass(mass: number): number {
+  const place = (Math.log10(mass) - LOWEST) / (HIGHEST - LOWEST);
+  return Math.min(BINS - 1, Math.max(0, Math.floor(place * BINS)));
+}
 
 const PRUNINGS: Record<PruneName, { label: string; title: string }> = {
   layer: { label: "per layer", title: "The strongest edges of each layer, the same number in every layer" },
@@ -24,7 +30,8 @@ export class Threshold {
   private readonly slider: HTMLInputElement;
   private readonly words = make("p", { class: "note number" });
   private readonly modes;
-  private bin = new Uint8Array(0);
+  private bin = new Uint8Array(0); // of each sorted edge
+  private all: Float64Array = new Float64Array(BINS);
 
   constructor(private readonly model: Model, private theme: Theme) {
     this.slider = make("input", {
@@ -45,30 +52,28 @@ export class Threshold {
 
   /** Sort edges into bins: the graph changed. */
   refresh(): void {
-    const { index } = this.model.order;
-    const { mass } = this.model.graph.edges;
-    this.bin = new Uint8Array(index.length);
-    for (let n = 0; n < index.length; n++) {
-      const place = (Math.log10(mass[index[n]!]!) - LOWEST) / (HIGHEST - LOWEST);
-      this.bin[n] = Math.min(BINS - 1, Math.max(0, Math.floor(place * BINS)));
-    }
+    this.all = massBins(this.model.graph, this.model.order, Infinity, BINS, binOfMass);
+    const { edges } = this.model.order;
+    this.bin = Uint8Array.from({ length: edges.length }, (_, n) => binOfMass(edges.mass[n]!));
     this.modes.choose(this.model.choice.prune);
     this.draw();
   }
 
   draw(): void {
     const { model } = this;
-    const shown = model.shown();
     this.slider.value = String(model.sliders[model.choice.prune]);
     const text = this.describe();
     this.words.textContent = text;
     this.slider.setAttribute("aria-valuetext", text);
-    const [all, of] = [new Uint32Array(BINS), new Uint32Array(BINS)];
-    for (let n = 0; n < this.bin.length; n++) {
-      all[this.bin[n]!]!++;
-      if (n < shown) of[this.bin[n]!]!++;
-    }
-    this.paint(all, of);
+    this.paint(this.all, this.shownBins());
+  }
+
+  private shownBins(): Float64Array {
+    const shown = this.model.shown();
+    if (shown > this.bin.length) return massBins(this.model.graph, this.model.order, this.model.keyLimit(), BINS, binOfMass);
+    const of = new Float64Array(BINS);
+    for (let n = 0; n < shown; n++) of[this.bin[n]!]!++;
+    return of;
   }
 
   private describe(): string {
@@ -84,7 +89,7 @@ export class Threshold {
     return `edges of at least ${percent(limit)} of the strongest`;
   }
 
-  private paint(all: Uint32Array, shown: Uint32Array): void {
+  private paint(all: Float64Array, shown: Float64Array): void {
     const { canvas, theme } = this;
     const dpr = Math.min(window.devicePixelRatio || 1, 2);
     const [width, height] = [canvas.clientWidth || 210, canvas.clientHeight || 54];

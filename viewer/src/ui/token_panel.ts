@@ -5,6 +5,7 @@ import { tellStory, type Partner, type StoryLayer } from "../scene/story";
 import { bars, signedBar } from "./bars";
 import { button, labelOf, make, PANEL_LETTERS, tokenText } from "./element";
 import type { Model, Selection } from "./model";
+import { rawOf } from "./tooltip";
 
 const MOST_ANSWERS = 8;
 
@@ -59,6 +60,8 @@ function place(model: Model, side: number, token: number, text: string): string 
   const { scene, received } = model;
   const parts = [`token ${token} of 0 to ${scene.sides[side]!.tokens.length - 1}`];
   if (scene.sides.length > 1) parts.push(scene.sides[side]!.name);
+  const raw = rawOf(model, side, token);
+  if (raw) parts.push(raw.slice(2, -1));
   if (text.length > PANEL_LETTERS) parts.push(`${text.length.toLocaleString("en").replaceAll(",", "\u202f")} characters, the first ${PANEL_LETTERS} shown`);
   const share = received.tokens[side]![token]!;
   parts.push(`receives ${share.toFixed(2)} × an even share of the attention drawn`);
@@ -75,7 +78,9 @@ function contributions(model: Model, side: number, token: number): HTMLElement |
     return { name: tokenText(labelOf(name, 18)), bar: signedBar(value / largest), value: signed(value) };
   });
   const method = outputs.method === "exact" ? "exact" : outputs.method;
-  return make("section", {}, make("h2", { text: `Adds to the scores (${method})` }), bars(rows));
+  const all = outputs.names.length;
+  return make("section", {}, make("h2", { text: `Adds to the scores (${method})` }), bars(rows),
+    all > rows.length && make("p", { class: "note", text: `The first ${rows.length} of ${all} answers.` }));
 }
 
 function storyLayer(model: Model, layer: StoryLayer): HTMLElement {

@@ -1,8 +1,8 @@
 /** What lies under the pointer, in a line. */
 
-import { orNaN, quantity, codeError, signed, percent } from "../maths/digits";
-import { ANSWER, RESIDUAL, VALUE } from "../scene/edges";
-import { labelOf } from "./element";
+import { codeError, differenceError, orNaN, percent, quantity, signed } from "../maths/digits";
+import { ANSWER, FORWARD, RESIDUAL, VALUE } from "../scene/edges";
+import { isolate, labelOf } from "./element";
 import type { Model, Selection } from "./model";
 
 export function describe(model: Model, selection: Selection): string {
@@ -10,7 +10,7 @@ export function describe(model: Model, selection: Selection): string {
   if (selection.kind === "token") {
     const text = labelOf(scene.sides[selection.side]!.tokens[selection.token]!, 60);
     const share = model.received.tokens[selection.side]![selection.token]!;
-    return `${isolate(text)} · token ${selection.token} · receives ${share.toFixed(2)} × an even share`;
+    return `${isolate(text)}${rawOf(model, selection.side, selection.token)} · token ${selection.token} · receives ${share.toFixed(2)} × an even share`;
   }
   if (selection.kind === "answer") {
     const name = isolate(labelOf(scene.outputs!.names[selection.answer]!, 60));
@@ -23,18 +23,21 @@ export function describe(model: Model, selection: Selection): string {
   }
   const call = scene.calls[edge.call]!;
   const query = isolate(tokenOf(model, call.querySide, edge.query));
+  if (edge.kind === FORWARD) return `${query}: feed-forward adds ${percent(edge.weight)} · ${model.layerName(edge.call)}`;
   if (edge.kind === RESIDUAL) return `${query} keeps ${percent(edge.weight)} of itself · ${model.layerName(edge.call)}`;
   const key = isolate(tokenOf(model, call.keySide, edge.key));
   const head = edge.head < 0 ? "mean of heads" : `head ${edge.head}`;
   const verb = edge.kind === VALUE ? "receives from" : "attends to";
+  if (edge.sign) return `${query} ${verb} ${key} · ${signed(edge.sign * edge.mass, differenceError(call.code))} · ${model.layerName(edge.call)}, ${head}`;
   return `${query} ${verb} ${key} · ${quantity(edge.weight, codeError(edge.weight, call.code))} · ${model.layerName(edge.call)}, ${head}`;
+}
+
+/** How the tokenizer writes a token, where that is something else. */
+export function rawOf(model: Model, side: number, token: number): string {
+  const { tokens, raw } = model.scene.sides[side]!;
+  return raw[token] === tokens[token] ? "" : ` (raw: ${isolate(labelOf(raw[token]!, 60))})`;
 }
 
 function tokenOf(model: Model, side: number, token: number): string {
   return labelOf(model.scene.sides[side]!.tokens[token]!, 30);
-}
-
-/** Keep a text's direction of writing from what stands around it. */
-function isolate(text: string): string {
-  return `\u2068${text}\u2069`;
 }

@@ -8,10 +8,12 @@ import { answerPanel } from "./answer_panel";
 import { CENTRE } from "./centre/index";
 import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
-import { button, make } from "./element";
+import type { Drawn } from "./drawn";
+import { button, keepFocus, make } from "./element";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
 import { Header } from "./header";
+import { Help, KEYS_SAID } from "./help";
 import { pressKey } from "./keys";
 import { Matrix } from "./matrix";
 import { Model, type Change, type Selection } from "./model";
@@ -43,7 +45,8 @@ export class Viewer {
   readonly model: Model;
   private readonly stage: Stage;
   private readonly grid = make("div", { class: "grid" });
-  private readonly panel = make("aside", { class: "panel", attributes: { "aria-label": "details" } });
+  private readonly panel = make("aside", { class: "panel", attributes: { "aria-label": "details", tabindex: "0" } });
+  private readonly help = new Help();
   private readonly spoken = make("div", { class: "unseen", attributes: { "aria-live": "polite" } });
   private readonly tip = make("div", { class: "tip", attributes: { hidden: "" } });
   private readonly fault = make("div", { class: "fault", attributes: { hidden: "", role: "alert" } });
@@ -79,6 +82,8 @@ export class Viewer {
       panel: () => this.toggle("panel"),
       home: () => this.stage.fit(true),
       find: (text, isFinal) => this.find(text, isFinal),
+      leave: () => this.focusView(),
+      help: () => this.help.show(),
     });
     this.frames = new Frames(model, (frame) => this.show(frame));
     this.matrix = new Matrix(model, this.theme);
@@ -91,7 +96,7 @@ export class Viewer {
     this.middle = make("main", { class: "centre" }, this.stage.element, this.status.element);
     this.grid.append(
       this.header.element, this.frames.element, this.middle, rail, this.panel, this.strip.element);
-    this.element.append(this.grid, this.spoken);
+    this.element.append(this.grid, this.spoken, make("p", { class: "unseen", text: KEYS_SAID, attributes: { id: "keys" } }), this.help.element);
     this.stopGestures = listenToGestures(this.stage.canvas, this.gestures());
     this.element.addEventListener("keydown", (event) => this.onKey(event), { signal: this.stop.signal });
     if (hooks.ownsPage) {
@@ -150,10 +155,22 @@ export class Viewer {
       return;
     }
     const [old, now] = [this.centre?.element ?? this.stage.element, wanted?.element ?? this.stage.element];
+    const hadFocus = old.contains(this.focused());
     this.centre = wanted;
     old.replaceWith(now);
     (wanted ?? this.stage).resize(now.clientWidth, now.clientHeight);
     wanted?.refresh("scene");
+    if (hadFocus) this.focusView();
+  }
+
+  private focused(): Element | null {
+    const root = this.element.getRootNode();
+    return root instanceof ShadowRoot || root instanceof Document ? root.activeElement : null;
+  }
+
+  /** Give the focus to what stands in the centre. */
+  private focusView(): void {
+    (this.centre?.element.querySelector<HTMLElement>("[tabindex='0']") ?? this.stage.canvas).focus({ preventScroll: true });
   }
 
   private onChange(change: Change): void {
@@ -199,7 +216,7 @@ export class Viewer {
         : selection.kind === "answer" ? scorePanel(this.model, selection.answer)
           : edgePanel(this.model, selection.edge, this.theme);
     const back = selection && button({ class: "back", text: "back (Esc)", on: { click: () => this.model.select(null) } });
-    this.panel.replaceChildren(...(back ? [back] : []), content);
+    keepFocus(this.panel, () => this.panel.replaceChildren(...(back ? [back] : []), content), isNew);
     this.strip.mark();
     if (!isNew) return;
     this.panel.scrollTop = 0;
@@ -221,8 +238,15 @@ export class Viewer {
     this.open = open;
     this.grid.dataset["rail"] = open.rail ? "open" : "closed";
     this.grid.dataset["panel"] = open.panel ? "open" : "closed";
+    if (this.lostFocus()) this.focusView();
     if (this.model.frame >= 0) this.header.refresh(open.rail, open.panel);
     if (open.rail && this.model.frame >= 0) this.threshold.draw();
+  }
+
+  /** Whether what has the focus has just been hidden. */
+  private lostFocus(): boolean {
+    const focused = this.focused();
+    return focused !== null && this.grid.contains(focused) && focused.getClientRects().length === 0;
   }
 
   /** Give the graph its room when the viewer's width changes class. */
@@ -306,6 +330,7 @@ export class Viewer {
     if (this.model.frame < 0) return;
     const did = this.centre?.press?.(event) || pressKey(event, this.model, this.stage, {
       search: () => this.header.search.focus(),
+      help: () => this.help.show(),
       closeDrawer: (which) => this.closeDrawer(which),
       frame: (step) => {
         this.frames.stop();
@@ -322,7 +347,7 @@ export class Viewer {
     const isOpen = this.open.rail || (which === "any" && this.open.panel);
     if (this.width >= SLIM || !isOpen) return false;
     this.setOpen({ rail: false, panel: which === "any" ? false : this.open.panel });
-    this.stage.canvas.focus(); // what had it may be gone
+    this.focusView(); // what had it may be gone
     return true;
   }
 
@@ -342,11 +367,12 @@ export class Viewer {
   state(): State {
     const { model } = this;
     if (model.frame < 0) return { frame: model.frame, theme: this.theme.name };
-    const { order, graph } = model;
-    const shown = model.shown();
+    const { graph } = model;
+    const held = model.held();
+    const shown = held.count;
     return {
       ...chosenState(model), camera: this.stage.placedCamera(), threshold: model.limit(),
-      shown, total: graph.total, mass: graph.mass > 0 ? order.massBefore[shown]! / graph.mass : null,
+      shown, total: graph.total, mass: graph.mass > 0 ? held.mass / graph.mass : null,
       dropped: graph.dropped, uniform: graph.flatHeads, theme: this.theme.name, open: this.open,
     };
   }
@@ -357,6 +383,11 @@ export class Viewer {
 
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
     return this.stage.screenOfEdge(k);
+  }
+
+  /** Draw now and tell how: see Stage. */
+  drawn(only: number | null = null): Drawn {
+    return this.stage.drawn(only);
   }
 
   destroy(): void {

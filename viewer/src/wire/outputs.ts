@@ -2,13 +2,14 @@
 
 import { asRecord, isCount, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
-import { asText } from "./page";
+import { asText, asTexts } from "./page";
 import type { SideData } from "./scene";
 
 export interface OutputsData {
   readonly kind: string; // "classes" | "next tokens"
   readonly side: number;
-  readonly names: readonly string[];
+  readonly names: readonly string[]; // as a person writes them
+  readonly raw: readonly string[]; // as the tokenizer does
   readonly scores: readonly number[]; // logits; NaN where unknown or not finite
   readonly probabilities: readonly number[];
   readonly base: readonly number[];
@@ -38,6 +39,7 @@ export function readOutputs(block: Block, sides: readonly SideData[]): OutputsDa
     kind: asText(outputs["kind"]) || "classes",
     side,
     names: names as string[],
+    raw: asTexts(outputs["raw"], names as string[]),
     scores: numbers("scores"),
     probabilities: numbers("probabilities"),
     base: numbers("base"),

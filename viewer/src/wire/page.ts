@@ -8,11 +8,17 @@ export const FORMAT = 1;
 // Frames of one page: steps of a long training run.
 const MOST_FRAMES = 100_000;
 
+const GROUPS = ["example", "step", "generation", "other"] as const;
+
 export interface FrameEntry {
   readonly label: string;
-  readonly group: "example" | "step";
+  readonly group: (typeof GROUPS)[number];
   readonly number: number;
   readonly bytes: Uint8Array;
+  readonly example: number; // of its trace's batch
+  readonly against: number | null; // the frame that stands beside it
+  readonly tokens: readonly number[]; // of each side
+  readonly marks: Readonly<Record<string, number>>; // of a step, drawn as a line over all of them
 }
 
 export interface Page {
@@ -20,6 +26,7 @@ export interface Page {
   readonly note: string;
   readonly createdBy: string;
   readonly frames: readonly FrameEntry[];
+  readonly view: Readonly<Record<string, unknown>>; // the state that it opens with
 }
 
 /** Throw unless the block is of the wanted kind and of a format that is known here. */
@@ -33,6 +40,11 @@ export function expectKind(block: Block, kind: "page" | "scene"): void {
         "Write the page again with the headscape that is installed.",
     );
   }
+}
+
+/** A list of as many texts as another, or that other. */
+export function asTexts(value: unknown, other: readonly string[]): readonly string[] {
+  return Array.isArray(value) && value.length === other.length && value.every((text) => typeof text === "string") ? (value as string[]) : other;
 }
 
 export function asText(value: unknown): string {
@@ -51,22 +63,28 @@ export function readPage(bytes: Uint8Array): Page {
     title: asText(title) || "Attention",
     note: asText(note),
     createdBy: asText(createdBy),
-    frames: frames.map((value: unknown, n) => readFrame(value, n, block)),
+    view: asRecord(block.meta["view"]) ?? {},
+    frames: frames.map((value: unknown, n) => readFrame(value, n, block, frames.length)),
   };
 }
 
-function readFrame(value: unknown, n: number, block: Block): FrameEntry {
+function readFrame(value: unknown, n: number, block: Block, frames: number): FrameEntry {
   const entry = asRecord(value);
   const name = entry?.["array"];
   const array = typeof name === "string" ? block.arrays.get(name) : undefined;
   if (!entry || !array || !(array.data instanceof Uint8Array)) {
     throw new FormatFault(`Frame ${n} names no array of bytes in the page.`);
   }
-  const number = entry["number"];
+  const { number, against, tokens, example } = entry;
+  const marks = Object.entries(asRecord(entry["marks"]) ?? {}).filter(([, mark]) => typeof mark === "number" && Number.isFinite(mark));
   return {
     label: asText(entry["label"]) || `frame ${n + 1}`,
-    group: entry["group"] === "step" ? "step" : "example",
+    group: GROUPS.find((group) => group === entry["group"]) ?? "example",
     number: isCount(number) ? number : n + 1,
     bytes: array.data,
+    example: isCount(example) ? example : 0,
+    against: isCount(against) && against < frames && against !== n ? against : null,
+    tokens: Array.isArray(tokens) ? tokens.map((count: unknown) => (isCount(count) ? count : 0)) : [],
+    marks: Object.fromEntries(marks) as Record<string, number>,
   };
 }

@@ -3,7 +3,7 @@
 import { asRecord, isCount, readBlock, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
 import { readOutputs, type OutputsData } from "./outputs";
-import { asText, expectKind } from "./page";
+import { asText, asTexts, expectKind } from "./page";
 import { readVectors, type Vectors } from "./vectors";
 
 export interface Patches {
@@ -15,12 +15,17 @@ export interface Patches {
 
 export interface SideData {
   readonly name: string;
-  readonly tokens: readonly string[];
+  readonly tokens: readonly string[]; // as a person writes them
+  readonly raw: readonly string[]; // as the tokenizer does
   readonly padded: Uint8Array; // (token), 1 = padding
   readonly planes: number;
-  readonly grid: readonly [number, number] | null; // rows, columns
+  readonly grid: readonly [number, number, number] | null; // frames, rows, columns
   readonly patches: Patches | null;
+  readonly slots: number; // tokens that layouts leave room for: more than there are while a text grows
 }
+
+/** How weights are stored: as they are, or as codes of their square roots. */
+export type WeightCode = "f32" | "sqrt_u16" | "sqrt_u8";
 
 export interface CallData {
   readonly number: number;
@@ -36,7 +41,7 @@ export interface CallData {
   readonly queries: number;
   readonly keys: number;
   readonly k: number | null;
-  readonly code: "f32" | "sqrt_u16";
+  readonly code: WeightCode;
   readonly nanRows: number;
   readonly isWhole: boolean; // no weight above 0 was left out
   readonly sums: string; // what rows sum to where that is not 1, in words
@@ -58,6 +63,7 @@ export interface SceneData {
   readonly outputs: OutputsData | null;
   readonly warnings: readonly string[];
   readonly before: SceneData | null; // what a difference was taken from
+  readonly after: SceneData | null; // and what it leads to
 }
 
 // Token nodes of all planes that a tab can hold: 60 planes of 16,384 tokens.
@@ -81,6 +87,7 @@ export function readScene(bytes: Uint8Array): SceneData {
   return {
     model: asText(model),
     before: null,
+    after: null,
     sides: readSides,
     calls: calls.map((call: unknown, n) => readCall(call, n, readSides, block)),
     outputs: readOutputs(block, readSides),
@@ -103,15 +110,17 @@ function readSide(value: unknown, n: number, block: Block): SideData {
     padded[token] = 1;
   }
   const grid = side["grid"];
-  const isGrid = Array.isArray(grid) && grid.length === 2 && grid.every((length) => isCount(length) && length > 0);
-  const [rows, columns] = isGrid ? (grid as [number, number]) : [0, 0];
+  const isGrid = Array.isArray(grid) && (grid.length === 2 || grid.length === 3) && grid.every((length) => isCount(length) && length > 0);
+  const [frames, rows, columns] = isGrid ? ([1, ...(grid as number[])].slice(-3) as [number, number, number]) : [0, 0, 0];
   return {
     name: asText(side["name"]) || `side ${n}`,
     tokens: tokens as string[],
+    raw: asTexts(side["raw"], tokens as string[]),
     padded,
     planes,
-    grid: isGrid && rows * columns <= tokens.length ? [rows, columns] : null,
+    grid: isGrid && frames * rows * columns <= tokens.length ? [frames, rows, columns] : null,
     patches: side["has_patches"] === true ? readPatches(side, n, tokens.length, block) : null,
+    slots: tokens.length,
   };
 }
 
@@ -145,7 +154,7 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
     throw new FormatFault(`Call ${n} is ${queries} x ${keys}, more than its sides have tokens.`);
   }
   const k = call["k"] === null || call["k"] === undefined ? null : takeCount(call, "k", n);
-  const code = call["code"] === "sqrt_u16" ? "sqrt_u16" : "f32";
+  const code = call["code"] === "sqrt_u16" || call["code"] === "sqrt_u8" ? call["code"] : "f32";
   const shape = [heads, queries, k ?? keys];
   return {
     number: n, querySide, keySide, heads, queries, keys, plane, k, code,
@@ -171,15 +180,43 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
   };
 }
 
+// Steps of a weak square root from 0 to 1, and what stands in place of a strong one.
+const WEAK_STEPS = 512;
+const IS_STRONG = 255;
+
 /** Weights as floats; what is not a finite number from 0 up is nothing that could be drawn, and becomes 0. */
-function readWeights(block: Block, n: number, shape: readonly number[], code: "f32" | "sqrt_u16"): Float32Array {
+function readWeights(block: Block, n: number, shape: readonly number[], code: WeightCode): Float32Array {
   const name = `weight.${n}`;
+  if (code === "sqrt_u8") return readBytes(block, n, takeArray(block, name, shape, Uint8Array));
   if (code === "sqrt_u16") {
     const codes = takeArray(block, name, shape, Uint16Array);
-    return Float32Array.from(codes, (u) => (u / 65535) ** 2);
+    const weights = new Float32Array(codes.length);
+    for (let at = 0; at < codes.length; at++) weights[at] = (codes[at]! / 65535) ** 2;
+    return weights;
   }
-  const weights = takeArray(block, name, shape, Float32Array);
-  return weights.every((w) => w >= 0 && w < Infinity) ? weights : weights.map((w) => (w >= 0 && w < Infinity ? w : 0));
+  let weights = takeArray(block, name, shape, Float32Array);
+  let isCopied = false;
+  for (let at = 0; at < weights.length; at++) {
+    if (weights[at]! >= 0 && weights[at]! < Infinity) continue;
+    if (!isCopied) weights = weights.slice();
+    isCopied = true;
+    weights[at] = 0;
+  }
+  return weights;
+}
+
+/** Weak weights as bytes, and behind each IS_STRONG the next of the strong ones. */
+function readBytes(block: Block, n: number, codes: Uint8Array): Float32Array {
+  const strong = takeArray(block, `strong.${n}`, [-1], Uint16Array);
+  const table = Float32Array.from({ length: 256 }, (_, byte) => (byte / WEAK_STEPS) ** 2);
+  const weights = new Float32Array(codes.length);
+  let next = 0;
+  for (let at = 0; at < codes.length; at++) {
+    const byte = codes[at]!;
+    weights[at] = byte === IS_STRONG ? (strong[next++]! / 65535) ** 2 : table[byte]!;
+  }
+  if (next !== strong.length) throw new FormatFault(`Call ${n} has ${strong.length} strong weights, but its codes name ${next}.`);
+  return weights;
 }
 
 function readKeys(block: Block, n: number, shape: readonly number[], keys: number): Int32Array {

@@ -4,7 +4,7 @@ import { compile, DataTexture, uniforms, type Frame } from "../context";
 import { frag } from "./frag";
 import { vert } from "./vert";
 
-const NAMES = ["uCurves", "uLooks", "uRamp", "uMatrix", "uSize", "uWidth", "uAlpha", "uDpr", "uPieces"] as const;
+const NAMES = ["uCurves", "uLooks", "uRamp", "uMatrix", "uSize", "uWidth", "uAlpha", "uDpr", "uPieces", "uCasing", "uDepth"] as const;
 // Quads along one curve, and quads in one picture: what software GL still draws while a person watches.
 const MOST_PIECES = 40;
 const LEAST_PIECES = 5;
@@ -19,6 +19,7 @@ export interface EdgeBatch {
 export interface EdgeStyle {
   readonly width: readonly [number, number]; // CSS pixels, weakest and strongest
   readonly alpha: readonly [number, number];
+  readonly casing: number; // CSS pixels around a line that weaker lines leave free; -1: lines are seen through
 }
 
 export class EdgeProgram {
@@ -34,9 +35,9 @@ export class EdgeProgram {
     return { curves: new DataTexture(this.gl, "floats"), looks: new DataTexture(this.gl, "bytes") };
   }
 
-  /** Draw the first `count` edges of a batch; the ramp is bound to unit 2. */
-  draw(batch: EdgeBatch, count: number, style: EdgeStyle, frame: Frame): void {
-    if (count <= 0) return;
+  /** Draw the first `count` edges of a batch, or `only` one of them (-1: none); the ramp is bound to unit 2. */
+  draw(batch: EdgeBatch, count: number, style: EdgeStyle, frame: Frame, only: number | null = null): void {
+    if (count <= 0 || (only !== null && (only < 0 || only >= count))) return;
     const { gl, at } = this;
     gl.useProgram(this.program);
     batch.curves.bind(0);
@@ -49,8 +50,13 @@ export class EdgeProgram {
     gl.uniform2f(at.uWidth, ...(style.width as [number, number]));
     gl.uniform2f(at.uAlpha, ...(style.alpha as [number, number]));
     gl.uniform1f(at.uDpr, frame.dpr);
+    gl.uniform1f(at.uCasing, style.casing);
+    gl.uniform2f(at.uDepth, -1, 2 / (count + 1));
+    if (style.casing >= 0) gl.enable(gl.DEPTH_TEST);
     const pieces = Math.max(LEAST_PIECES, Math.min(MOST_PIECES, Math.floor(QUADS_OF_FRAME / count)));
     gl.uniform1i(at.uPieces, pieces);
-    gl.drawArrays(gl.TRIANGLES, 0, count * pieces * 6);
+    const perEdge = pieces * 6;
+    gl.drawArrays(gl.TRIANGLES, (only ?? 0) * perEdge, (only === null ? count : 1) * perEdge); // gl_VertexID counts from the first
+    gl.disable(gl.DEPTH_TEST);
   }
 }

@@ -1,3 +1,5 @@
+import { WIDTH_GLSL } from "./width";
+
 // One edge is a strip of `uPieces` quads along a cubic; vertices are pulled by gl_VertexID.
 export const vert = `#version 300 es
 precision highp float;
@@ -11,12 +13,16 @@ uniform vec2 uWidth;   // CSS px, weakest and strongest
 uniform vec2 uAlpha;   // weakest and strongest
 uniform float uDpr;
 uniform int uPieces;
+uniform float uCasing;
+uniform vec2 uDepth; // of the first edge, and from one to the next: earlier edges are nearer
 out vec4 vColour;
 out float vAcross;     // CSS px from the middle of the line
 out float vHalf;       // half of its width, CSS px
 out float vDash;
+out float vInner;
 
 const int WIDTH = 2048;
+${WIDTH_GLSL}
 vec3 control(int edge, int n) {
   int at = edge * 4 + n;
   return texelFetch(uCurves, ivec2(at % WIDTH, at / WIDTH), 0).xyz;
@@ -47,17 +53,18 @@ void main() {
   vec2 normal = length2 > 1e-12 ? vec2(-along.y, along.x) * inversesqrt(length2) : vec2(0.0, 1.0);
 
   float strength = look.r;
-  float width = mix(uWidth.x, uWidth.y, strength * strength);
+  float width = widthOf(strength, uWidth);
   // Directed edges are wide where they start.
   if (look.a > 0.5) width *= mix(1.45, 0.5, t);
   vHalf = width * 0.5;
+  vInner = smoothstep(0.0, 0.15, min(t, 1.0 - t));
   // One more device pixel on each side for a smooth rim.
-  float reach = vHalf + 1.0 / uDpr;
+  float reach = vHalf + max(uCasing, 0.0) + 1.0 / uDpr;
   vAcross = side * reach;
   vDash = look.b > 0.5 ? t * 14.0 : -1.0;
 
   int row = int(look.g * 255.0 + 0.5);
   vec3 colour = texture(uRamp, vec2(strength, (float(row) + 0.5) / 16.0)).rgb;
   vColour = vec4(colour, mix(uAlpha.x, uAlpha.y, strength));
-  gl_Position = vec4(here.xy + normal * vAcross * 2.0 / uSize * here.w, 0.0, here.w);
+  gl_Position = vec4(here.xy + normal * vAcross * 2.0 / uSize * here.w, (uDepth.x + uDepth.y * float(edge)) * here.w, here.w);
 }`;

@@ -3,6 +3,7 @@
 import type { GraphViewName, ViewName } from "../../scene/choice";
 import { makeHeads } from "./heads";
 import { makeNeuron } from "./neuron";
+import { makeTable } from "./table";
 import type { MakeView } from "./view";
 
 export interface CentreEntry {
@@ -14,4 +15,5 @@ export interface CentreEntry {
 export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {
   heads: { label: "Heads", title: "Who looks at whom in one layer, head by head", make: makeHeads },
   neuron: { label: "Neurons", title: "Why a token attends: query, keys, products, scores, weights", make: makeNeuron },
+  table: { label: "Table", title: "The visible edges in numbers", make: makeTable },
 };
