@@ -10,7 +10,7 @@ import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
 import type { Drawn } from "./drawn";
 import { button, make } from "./element";
-import { focusedNear, isFocusHidden, keepFocus } from "./focus";
+import { focusedNear, focusIn, isFocusHidden, keepFocus } from "./focus";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
 import { Header } from "./header";
@@ -168,7 +168,7 @@ export class Viewer {
 
   /** Give the focus to what stands in the centre. */
   private focusView(): void {
-    (this.centre?.element.querySelector<HTMLElement>("[tabindex='0']") ?? this.stage.canvas).focus({ preventScroll: true });
+    focusIn(this.centre?.element ?? this.stage.element);
   }
 
   private onChange(change: Change): void {
