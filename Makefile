@@ -7,7 +7,7 @@ BIN := .venv/bin
 # pytest-xdist workers: two share the time of the browser tests well, more only help on larger machines
 WORKERS ?= 2
 
-.PHONY: help demo test lint fast zoo readback costs format viewer venv environment-demo environment-test clean
+.PHONY: help demo test lint fast zoo readback costs viewer-costs format viewer venv environment-demo environment-test clean
 
 help:
 	@echo "make demo    train the paper's model on tweets, write demo/attention.html and .png, open the page"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff, mypy, tsc        make format   let ruff rewrite the code"
 	@echo "make zoo     try headscape on every model of tests/zoo, write the table to docs/zoo.md"
 	@echo "make readback  measure what can be read off the pictures, write docs/readback.md"
+	@echo "make costs   time and memory of a captured pass      make viewer-costs   the page beside others"
 	@echo "make viewer  build the page's script if its sources changed"
 	@echo "make venv    only the environment with all tools        make clean   remove all that was made"
 
@@ -47,6 +48,10 @@ readback: environment-test
 costs: environment-test
 	$(BIN)/python benchmarks/capture.py --markdown docs/capture_costs.md
 
+viewer-costs: environment-test viewer
+	$(BIN)/python -m pip install --quiet --no-deps bertviz==1.4.1 circuitsvis==1.43.3 plotly==7.1.0 narwhals
+	$(BIN)/python benchmarks/viewer.py --markdown docs/viewer_costs.md
+
 format: environment-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -65,5 +70,5 @@ environment-test:
 	@$(PYTHON) scripts/environment.py test
 
 clean:
-	rm -rf .venv demo dist build src/headscape/view/static/viewer.js viewer/node_modules viewer/dist
+	rm -rf .venv demo dist build src/headscape/view/static viewer/node_modules viewer/dist
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,7 +21,7 @@ async function pageOf(tokens: string[][]): Promise<Page> {
     const { arrays, meta } = smallScene({ weights: weights(n), tokens: words, norms: Array(HEADS).fill(Array(TOKENS).fill(1)) });
     const block = pack(arrays, meta) as Uint8Array<ArrayBuffer>;
     const bytes = await new Response(new Blob([block]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-    return { label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} };
+    return { id: -1, label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} };
   }));
   return { title: "T", note: "", createdBy: "", frames, view: {} };
 }

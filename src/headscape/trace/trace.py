@@ -113,9 +113,22 @@ class Trace:
         return written
 
     def show(self, **options: Any) -> Any:
-        """Show the page: inline in a notebook, as a file whose path is printed in a script.
+        """Show this trace: as a widget in a notebook, as a file whose path is printed in a script.
 
         Options: ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view`` and ``path``, as in
         :func:`headscape.view.show.show`.
         """
         return verb("show")(self._seen(), **options)
+
+    def widget(self, **options: Any) -> Any:
+        """Return the viewer as a notebook widget that Python can talk to.
+
+        Options: ``examples``, ``labels``, ``title`` and ``note``, as in
+        :class:`headscape.view.widget.Widget`.
+
+        Raises
+        ------
+        MissingExtraError
+            anywidget is not installed; the message names the command.
+        """
+        return verb("widget")(self._seen(), **options)

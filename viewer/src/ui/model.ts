@@ -18,6 +18,14 @@ export type Selection =
   | { kind: "edge"; edge: Edge }
   | { kind: "answer"; answer: number };
 
+/** Brings the data of frames that the page only names. */
+export interface Loader {
+  head(frame: number): Promise<SceneData>; // calls that keep nothing yet
+  fill(frame: number): Promise<void>; // the calls, into the scene on show
+  said(): string | null; // what is on its way, in words
+  stop(): void;
+}
+
 /** What changed: each also means all that stand after it. */
 export type Change = "scene" | "graph" | "threshold" | "selection";
 
@@ -48,13 +56,15 @@ export class Model {
   sliders: Record<PruneName, number> = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN }; // 0 to 1
   selection: Selection | null = null;
   hover: Selection | null = null;
-  private readonly cache = new Map<number, SceneData>();
+  private readonly cache = new Map<Uint8Array, SceneData>();
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
   private hasLimit = false; // the person chose how many edges a layer shows
   private built: { scene: SceneData; choice: Choice } | null = null; // what the graph was built from
 
-  constructor(readonly page: Page) {}
+  loader: Loader | null = null; // of frames that the page does not hold
+
+  constructor(public page: Page) {}
 
   listen(listener: (change: Change) => void): void {
     this.listeners.add(listener);
@@ -79,6 +89,15 @@ export class Model {
     if (!before || !isAlike(before, scene)) this.setDefaults();
     this.hover = null;
     this.keepSelection(before);
+    this.rebuild();
+    this.tell("scene");
+    void this.loader?.fill(number);
+  }
+
+  /** Take over the scene on show with more of its calls. */
+  replaceScene(scene: SceneData): void {
+    this.scene = scene;
+    this.hover = null;
     this.rebuild();
     this.tell("scene");
   }
@@ -106,6 +125,21 @@ export class Model {
     return this.incomparable === null ? differenceScene(before, scene) : scene;
   }
 
+  /** Take over newer data; returns the frame that shows what was on show, or what came after it. */
+  replacePage(page: Page): number {
+    const before = this.page.frames;
+    const shown = before[this.wanted];
+    const isLast = this.wanted === before.length - 1;
+    this.page = page;
+    for (const old of this.cache.keys()) if (!page.frames.some((frame) => frame.bytes === old)) this.cache.delete(old);
+    const last = page.frames.length - 1;
+    const at = page.frames.findIndex((frame) => frame.bytes === shown?.bytes);
+    const next = at >= 0 && !(isLast && page.frames[last]!.group !== "example") ? at : isLast ? last : Math.min(this.wanted, last);
+    if (typeof this.against === "number" && this.against > last) this.against = null;
+    this.frame = page.frames[next]!.bytes === shown?.bytes ? next : -1;
+    return next;
+  }
+
   /** A frame's scene; of a generation with the rows of the passes before it. */
   private async wholeScene(number: number): Promise<SceneData> {
     const { frames } = this.page;
@@ -124,11 +158,13 @@ export class Model {
 
   /** Unpack a frame, or find it unpacked. */
   async sceneOf(number: number): Promise<SceneData> {
-    let scene = this.cache.get(number);
+    const { bytes, group } = this.page.frames[number]!;
+    let scene = this.cache.get(bytes);
     if (!scene) {
-      scene = readScene(await gunzip(this.page.frames[number]!.bytes, LONGEST_SCENE));
-      this.cache.set(number, scene);
-      const most = this.page.frames[number]!.group === "generation" ? KEPT_PASSES : KEPT_FRAMES;
+      if (this.loader) return await this.loader.head(number);
+      scene = readScene(await gunzip(bytes, LONGEST_SCENE));
+      this.cache.set(bytes, scene);
+      const most = group === "generation" ? KEPT_PASSES : KEPT_FRAMES;
       for (const old of this.cache.keys()) if (this.cache.size > most) this.cache.delete(old);
     }
     return scene;
@@ -136,7 +172,7 @@ export class Model {
 
   /** Rows that a pass of the page holds itself in a call; null before it was unpacked. */
   queriesOf(frame: number, call: number): number | null {
-    return this.cache.get(frame)?.calls[call]?.queries ?? null;
+    return this.cache.get(this.page.frames[frame]!.bytes)?.calls[call]?.queries ?? null;
   }
 
   private setDefaults(): void {

@@ -1,24 +1,23 @@
 /** The graph: canvases, camera, and drawing on demand. */
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
-import { cubicAt } from "../maths/curve";
-import { GlFault } from "../gl/context";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
-import { Renderer } from "../gl/renderer";
+import type { Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
 import { Lanes } from "../scene/lanes";
 import { placeNodes, type Places } from "../scene/layout";
-import { pickEdge, pickNode, projectCurves } from "../scene/pick";
+import { freeSpot, pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
-import { make } from "./element";
+import { clearedContext, make } from "./element";
 import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
 import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
 import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { readCamera, type PlacedCamera } from "./state";
+import { Surface } from "./surface";
 import { MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
@@ -33,7 +32,7 @@ export class Stage {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
   private readonly overlay: HTMLCanvasElement;
-  private renderer: Renderer | null = null;
+  readonly surface: Surface;
   private camera: Camera | null = null;
   private places!: Places;
   private lanes!: Lanes;
@@ -50,13 +49,10 @@ export class Stage {
   private rest = 0;
   private isMoving = false;
   private hasMoved = false; // the person moved the camera
-  private isLost = false;
   private isDestroyed = false;
   onFirstDraw: (() => void) | null = null;
-  private readonly onFault: (text: string | null) => void;
 
   constructor(readonly model: Model, public theme: Theme, onFault: (text: string | null) => void) {
-    this.onFault = onFault;
     this.canvas = make("canvas", {
       class: "graph",
       attributes: {
@@ -65,35 +61,19 @@ export class Stage {
       },
     });
     this.overlay = make("canvas", { class: "labels", attributes: { "aria-hidden": "true" } });
-    this.element = make("div", { class: "stage" }, this.canvas, this.overlay);
-    this.canvas.addEventListener("webglcontextlost", (event) => {
-      event.preventDefault();
-      this.isLost = true;
-      if (!this.isDestroyed) this.onFault("The graphics context was lost (driver reset, or too many 3D pages). The graph comes back when the browser restores it; the data and your choices are kept.");
+    this.surface = new Surface(this.canvas, {
+      opened: () => {
+        this.renderer!.setRamp(rampBytes(this.theme));
+        if (this.model.frame >= 0) this.update("scene");
+      },
+      draw: () => this.draw(),
+      fault: onFault,
     });
-    this.canvas.addEventListener("webglcontextrestored", () => {
-      this.isLost = false;
-      this.renderer = null;
-      this.onFault(null);
-      this.start();
-    });
+    this.element = make("div", { class: "stage" }, this.surface.still, this.canvas, this.overlay);
   }
 
-  /** Open the context and send everything again. */
-  start(): void {
-    try {
-      this.renderer = new Renderer(this.canvas);
-    } catch (fault) {
-      if (!(fault instanceof GlFault)) throw fault;
-      this.onFault(fault.message);
-      return;
-    }
-    this.renderer.setRamp(rampBytes(this.theme));
-    if (this.model.frame >= 0) this.update("scene");
-  }
-
-  get hasContext(): boolean {
-    return this.renderer !== null;
+  private get renderer(): Renderer | null {
+    return this.surface.renderer;
   }
 
   setTheme(theme: Theme): void {
@@ -104,7 +84,12 @@ export class Stage {
 
   /** Follow a change of the model. */
   update(change: Change): void {
-    if (!this.renderer || this.isLost || this.model.frame < 0) return;
+    if (this.model.frame < 0) return;
+    if (!this.renderer) {
+      if (this.surface.isNear) this.surface.wake();
+      else this.isReady(); // far from being seen
+      return;
+    }
     if (change === "scene") {
       const atlas = pictureAtlas(this.model);
       if (atlas) this.renderer.setAtlas(atlas);
@@ -133,6 +118,11 @@ export class Stage {
     if (name !== this.shownView) this.hasMoved = false;
     if (!this.hasMoved) this.fit(this.shownView !== "");
     this.shownView = name;
+    if (this.asked !== null && this.camera && this.size[0]) {
+      const { asked } = this;
+      this.asked = null;
+      this.look(asked);
+    }
   }
   private shownView = "";
 
@@ -155,6 +145,7 @@ export class Stage {
 
   private looks: Uint8Array = new Uint8Array(0);
   private only: number | null = null;
+  private mainStyle!: ReturnType<typeof edgeStyles>[0];
 
   /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
   drawn(only: number | null): Drawn {
@@ -162,16 +153,14 @@ export class Stage {
     this.settle(true);
     this.only = null;
     if (only !== null) this.requestDraw();
-    const [width, height] = this.size;
-    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice)[0];
-    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, this.mainStyle);
   }
 
   private whenAtRest(): void {
     clearTimeout(this.rest);
     this.rest = window.setTimeout(() => {
       this.isMoving = false;
-      if (this.isDestroyed || !this.renderer || this.isLost) return;
+      if (this.isDestroyed || !this.renderer) return;
       this.restyle();
       this.requestDraw();
     }, REST_MS);
@@ -193,7 +182,7 @@ export class Stage {
   resize(width: number, height: number): void {
     if (width < 2 || height < 2 || (width === this.size[0] && height === this.size[1])) return;
     this.size = [width, height];
-    if (this.model.frame >= 0 && this.renderer && !this.isLost) {
+    if (this.model.frame >= 0 && this.renderer) {
       this.buildGeometry();
       this.mark();
     }
@@ -236,9 +225,12 @@ export class Stage {
     return this.hasMoved;
   }
 
+  private asked: unknown = null; // a camera, before the first picture
+
   /** Look as another canvas did; returns whether that was a camera. */
   look(value: unknown): boolean {
-    const camera = readCamera(value, this.size[0], this.size[1]);
+    const camera = readCamera(value, this.size[0] || 1, this.size[1] || 1);
+    if (this.camera === null) this.asked = value;
     if (camera) this.move(() => camera);
     return camera !== null;
   }
@@ -304,7 +296,7 @@ export class Stage {
   private draw(): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
-    if (!renderer || !camera || this.isLost || this.isDestroyed || !this.places || width === 0) return;
+    if (!renderer || !camera || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
     const isRough = this.isMoving && shown > MANY_EDGES;
     const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
@@ -317,6 +309,7 @@ export class Stage {
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
+    this.mainStyle = main;
     renderer.draw({
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
       dots: model.index.count,
@@ -326,27 +319,23 @@ export class Stage {
         main: { count, style: main },
         fixed: { count: model.graph.fixed.length, style: fixed },
       },
-      planes: this.planeShapes(),
+      planes: model.choice.view === "front" ? [] : planeShapes(this.places, camera, this.theme),
       only: this.only,
     });
     this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
+    this.surface.use();
+    this.isReady();
+  }
+
+  private isReady(): void {
     this.onFirstDraw?.();
     this.onFirstDraw = null;
   }
 
-  private planeShapes() {
-    return this.model.choice.view === "front" ? [] : planeShapes(this.places, this.camera!, this.theme);
-  }
-
   private drawOverlay(dpr: number): void {
     const [width, height] = this.size;
-    const context = this.overlay.getContext("2d");
-    if (!context) return;
-    const [w, h] = [Math.round(width * dpr), Math.round(height * dpr)];
-    if (this.overlay.width !== w || this.overlay.height !== h) [this.overlay.width, this.overlay.height] = [w, h];
-    context.setTransform(dpr, 0, 0, dpr, 0, 0);
-    context.clearRect(0, 0, width, height);
-    drawLabels(context, width, height, {
+    const context = clearedContext(this.overlay, width, height, dpr);
+    if (context) drawLabels(context, width, height, {
       model: this.model, places: this.places, screen: this.screen, radii: this.radii, lit: this.lit, theme: this.theme,
     });
   }
@@ -392,17 +381,13 @@ export class Stage {
     const { main } = this.flats();
     if (k < 0 || k * 8 >= main.length) return null;
     const box = this.canvas.getBoundingClientRect();
-    const c = main.subarray(8 * k, 8 * k + 8);
     const wanted = this.model.order.edges.at(k);
-    for (let n = 0; n < 40; n++) {
-      const [x, y] = cubicAt(c, 0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / 42);
+    const names = ["from", "to", "head", "call", "kind"] as const;
+    const spot = freeSpot(main.subarray(8 * k, 8 * k + 8), (x, y) => {
       const found = this.pick(x, y);
-      const isSame = found?.kind === "edge" && found.edge.from === wanted.from && found.edge.to === wanted.to &&
-        found.edge.head === wanted.head && found.edge.call === wanted.call && found.edge.kind === wanted.kind;
-      if (isSame) return { x: box.left + x, y: box.top + y, isFree: true };
-    }
-    const [x, y] = cubicAt(c, 0.5);
-    return { x: box.left + x, y: box.top + y, isFree: false };
+      return found?.kind === "edge" && names.every((name) => found.edge[name] === wanted[name]);
+    });
+    return { ...spot, x: box.left + spot.x, y: box.top + spot.y };
   }
 
   destroy(): void {
@@ -410,7 +395,6 @@ export class Stage {
     cancelAnimationFrame(this.frameRequest);
     clearTimeout(this.rest);
     clearTimeout(this.still);
-    this.renderer?.destroy();
-    this.renderer = null;
+    this.surface.destroy();
   }
 }

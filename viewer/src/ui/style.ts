@@ -188,7 +188,7 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
 .strip .line + .line { margin-top: 5px; }
 .strip .side { font-size: 11px; color: var(--soft); margin-right: 6px; min-width: 44px; }
 .word { padding: 0 6px; border-radius: 5px; border: 1px solid transparent; line-height: 20px; max-width: 200px; overflow: hidden; text-overflow: ellipsis;
-  background: color-mix(in oklab, var(--accent) var(--share, 0%), var(--raised)); }
+  background: color-mix(in oklab, var(--accent) calc(var(--share, 0%) * var(--tint)), var(--raised)); }
 .word:hover { border-color: var(--soft); }
 .word[aria-pressed=true] { border-color: var(--mark); box-shadow: inset 0 0 0 1px var(--mark); }
 .word[data-found=yes] { outline: 2px solid var(--plus); outline-offset: -1px; }

@@ -86,5 +86,7 @@ export function applyTheme(element: HTMLElement, theme: Theme): void {
   }
   theme.heads.forEach((hex, n) => element.style.setProperty(`--head${n}`, hex));
   element.style.setProperty("--veil", cssColour(parseHex(theme.paper), 0.82));
+  // Behind letters a light accent may be no stronger than leaves them readable.
+  element.style.setProperty("--tint", theme.name === "dark" ? "0.66" : "1");
   element.style.setProperty("color-scheme", theme.name);
 }
