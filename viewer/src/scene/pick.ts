@@ -1,6 +1,6 @@
 /** What lies under the pointer: nodes first, then the strongest of the edges nearby. */
 
-import { curveDistance } from "../maths/curve";
+import { cubicAt, curveDistance } from "../maths/curve";
 import { cameraAxes, type Camera } from "../maths/camera";
 
 // CSS pixels around the pointer.
