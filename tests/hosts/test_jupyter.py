@@ -32,7 +32,7 @@ def check_nothing_left_this_machine(host) -> None:
     assert {url.split("/")[2] for url in others} == {own}
 
 
-@pytest.mark.parametrize("place", ["lab/tree", "notebooks"])
+@pytest.mark.parametrize("place", ["lab/workspaces/own/tree", "notebooks"])
 def test_a_selection_reaches_python_and_python_moves_the_view(jupyter, open_host, write_notebook, place):
     name = f"{place.split('/')[0]}.ipynb"
     write_notebook(
@@ -72,16 +72,17 @@ def test_updates_at_ten_hertz_arrive_while_the_cell_runs_and_the_newest_wins(
         [
             WIDGET,
             "import time\n"
-            "sent = []\n"
+            "sent, heard = [], []\n"
+            "w.on_msg(lambda widget, content, buffers: heard.append(content))\n"
             "send = w.send\n"
             "w.send = lambda content, buffers=None: (sent.append(content), send(content, buffers))\n"
             "for n in range(30):\n"
             "    w.update(example_trace(seed=n), labels=[f'at {n}', 'b'])\n"
             "    time.sleep(0.1)\n"
-            "tell('sent.json', len(sent))",
+            "tell('sent.json', [len(sent), len(heard)])",
         ],
     )
-    host = open_host(jupyter, "/lab/tree/live.ipynb?token=t")
+    host = open_host(jupyter, "/notebooks/live.ipynb?token=t")
     run_cell(host, 0)
     host.wait_for_state(lambda state: True, "a picture")
     host.page.evaluate("() => globalThis.headscapeViews[0].apply({view: 'front'})")
@@ -95,34 +96,49 @@ def test_updates_at_ten_hertz_arrive_while_the_cell_runs_and_the_newest_wins(
     )
     run_cell(host, 1)
     host.wait_for(lambda: "at 29" in host.page.evaluate("() => [...globalThis.labels]"), "the newest page")
-    count = host.wait_for(lambda: host.told("sent.json"), "the cell ends")
+    count, heard = host.wait_for(lambda: host.told("sent.json"), "the cell ends")
+    print(f"{count} pages sent, {heard} answers heard while the cell ran")
     seen = [label for label in host.page.evaluate("() => [...globalThis.labels]") if label]
-    assert 1 < len(seen) <= count <= 30
+    assert 2 < len(seen) <= count + 1 < 30  # the newest may wait for the cell's end
     assert host.states()[0]["view"] == "front"
 
 
-def test_a_cell_run_fifty_times_keeps_working_and_gives_contexts_back(jupyter, open_host, write_notebook):
-    write_notebook("again.ipynb", [START, "example_trace().show()"])
-    host = open_host(jupyter, "/lab/tree/again.ipynb?token=t")
-    run_cell(host, 0)
-    cell = host.page.locator(".jp-Notebook .jp-CodeCell").nth(1)
-    prompt = cell.locator(".jp-InputPrompt")
-    for n in range(50):
+def test_fifty_outputs_replaced_and_a_cell_run_again_keep_working_and_give_contexts_back(
+    jupyter, open_host, write_notebook
+):
+    write_notebook(
+        "again.ipynb",
+        [
+            START + "import time\nfrom IPython.display import clear_output, display",
+            "for n in range(50):\n"
+            "    clear_output(wait=True)\n"
+            "    display(example_trace().widget().live()[0], raw=True)\n"
+            "    time.sleep(0.1)\n"
+            "tell('fifty.json', n)",
+            "example_trace().show()",
+        ],
+    )
+    host = open_host(jupyter, "/notebooks/again.ipynb?token=t", height=1800)
+    for n in range(3):
+        run_cell(host, n)
+    host.wait_for(lambda: host.told("fifty.json"), "fifty widgets were shown")
+    cell = host.page.locator(".jp-Notebook .jp-CodeCell").nth(2)
+    for n in range(4, 7):
+        host.wait_for(
+            lambda n=n: cell.locator(".jp-InputPrompt").inner_text() == f"[{n - 1}]:", "the cell ran"
+        )
         cell.locator(".cm-content").click()
         host.page.keyboard.press("Control+Enter")
-        host.wait_for(lambda n=n: prompt.inner_text() == f"[{n + 2}]:", f"run {n}")
-    host.wait_for(lambda: len(host.states()) == 1, "one viewer is left")
-    host.wait_for_state(lambda state: True, "its picture")
-    host.wait_for(lambda: host.page.evaluate("() => globalThis.headscapeSurfaces.size") == 1, "one context")
-    host.page.wait_for_timeout(500)
-    host.click_token(0, 1, 3)
-    host.wait_for_state(lambda state: (state["selection"] or {}).get("token") == 3, "a selection")
+    host.wait_for(lambda: len(host.states()) == 2, "two viewers are left")
+    for n in range(2):
+        host.wait_for_state(lambda state: True, "its picture", n=n)
+    host.wait_for(lambda: host.page.evaluate("() => globalThis.headscapeSurfaces.size") <= 2, "two contexts")
     assert not [text for text in host.complaints if "WebGL" in text or "headscape" in text]
 
 
 def test_two_views_of_one_widget_keep_what_they_look_at(jupyter, open_host, write_notebook):
     write_notebook("two.ipynb", [WIDGET, "w"])
-    host = open_host(jupyter, "/lab/tree/two.ipynb?token=t", height=1800)
+    host = open_host(jupyter, "/notebooks/two.ipynb?token=t", height=1800)
     run_cell(host, 0)
     host.wait_for_state(lambda state: True, "the first view")
     run_cell(host, 1)
@@ -137,7 +153,7 @@ def test_the_picture_stands_in_where_no_kernel_runs_and_is_hidden_where_one_does
     jupyter, open_host, write_notebook
 ):
     write_notebook("still.ipynb", [START, "example_trace().show()"])
-    host = open_host(jupyter, "/lab/tree/still.ipynb?token=t")
+    host = open_host(jupyter, "/notebooks/still.ipynb?token=t")
     run_cell(host, 0)
     run_cell(host, 1)
     host.wait_for_state(lambda state: True, "a picture")
@@ -148,7 +164,7 @@ def test_the_picture_stands_in_where_no_kernel_runs_and_is_hidden_where_one_does
     host.wait_for(lambda: "image/png" in saved.read_text(), "the notebook is saved")
     copy = host.folder / "copied.ipynb"
     copy.write_text(saved.read_text())
-    later = open_host(jupyter, "/lab/tree/copied.ipynb?token=t&reset")
+    later = open_host(jupyter, "/notebooks/copied.ipynb?token=t")
     later.wait_for(lambda: later.page.locator('.jp-OutputArea img[width="800"]').is_visible(), "the picture")
     shown = later.pixels(later.page.locator('.jp-OutputArea img[width="800"]'))
     assert np.unique(shown.reshape(-1, 3), axis=0).shape[0] > 50
