@@ -31,7 +31,8 @@ def test_tokens_appear_where_they_stay(tmp_path, open_page):
     assert seen.page.evaluate(APPLY, {"frame": 0}) == []
     first = [seen.page.evaluate(where, n) for n in range(4)]
     for before, after in zip(first, last[:4], strict=True):
-        assert abs(before["y"] - after["y"]) < 2 and abs(before["x"] - after["x"]) < 12
+        assert abs(before["y"] - after["y"]) < 2
+        assert abs(before["x"] - after["x"]) < 12
     assert seen.page.locator(".word").count() == 4
     seen.check_behaved()
 

@@ -1,7 +1,7 @@
 /** What lies under the pointer: nodes first, then the strongest of the edges nearby. */
 
-import { cubicAt, curveDistance } from "../maths/curve";
 import { cameraAxes, type Camera } from "../maths/camera";
+import { curveDistance } from "../maths/curve";
 
 // CSS pixels around the pointer.
 const NODE_REACH = 9;

@@ -5,13 +5,12 @@ import { nodeOf } from "../scene/nodes";
 import { FormatFault } from "../wire/fault";
 import type { Page } from "../wire/page";
 import { answerPanel } from "./answer_panel";
-import { CENTRE } from "./centre/index";
-import type { CentreView } from "./centre/view";
+import { Centre } from "./centre/host";
 import { edgePanel } from "./edge_panel";
 import type { Drawn } from "./drawn";
 import { button, make } from "./element";
 import { ExportMenu } from "./export/menu";
-import { focusedNear, focusIn, isFocusHidden, keepFocus } from "./focus";
+import { isFocusHidden, keepFocus } from "./focus";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
 import { Header } from "./header";
@@ -64,8 +63,7 @@ export class Viewer {
   private readonly status: Status;
   readonly published: Published;
   private readonly middle: HTMLElement;
-  private readonly centres = new Map<string, CentreView>();
-  private centre: CentreView | null = null; // in the graph's place
+  private readonly centre: Centre;
   private readonly observers: ResizeObserver[] = [];
   private readonly stop = new AbortController();
   private readonly stopGestures: () => void;
@@ -88,11 +86,11 @@ export class Viewer {
       panel: () => this.toggle("panel"),
       home: () => this.stage.fit(true),
       find: (text, isFinal) => this.find(text, isFinal),
-      leave: () => this.focusView(),
+      leave: () => this.centre.focus(),
       help: () => this.help.show(),
     });
     this.header.element.append(new ExportMenu({
-      model, stage: this.stage, theme: () => this.theme, counted: () => this.status.words(), centre: () => this.centre?.element ?? null,
+      model, stage: this.stage, theme: () => this.theme, counted: () => this.status.words(), centre: () => this.centre.view?.element ?? null,
       state: () => this.state(), link: () => location.href.split("#")[0] + toHash(this.published.changed()),
     }).element);
     this.frames = new Frames(model, (frame) => this.show(frame));
@@ -103,6 +101,7 @@ export class Viewer {
     this.status = new Status(model);
     const rail = make("aside", { class: "rail", attributes: { "aria-label": "heads, threshold and drawing" } },
       make("h2", { text: "Layers × heads" }), this.matrix.element, this.threshold.element, this.options.element);
+    this.centre = new Centre(model, this.stage, this.theme, { say: (text) => (this.spoken.textContent = text) });
     this.middle = make("main", { class: "centre" }, this.stage.element, this.status.element, make("p", { class: "unseen", text: KEYS_SAID, attributes: { id: "keys" } }));
     this.grid.append(
       this.header.element, this.frames.element, this.middle, rail, this.panel, this.strip.element);
@@ -123,8 +122,7 @@ export class Viewer {
 
   private observe(): void {
     const onStage = new ResizeObserver(() => {
-      const shown = this.centre?.element ?? this.stage.element;
-      (this.centre ?? this.stage).resize(shown.clientWidth, shown.clientHeight);
+      this.centre.resize();
     });
     onStage.observe(this.middle);
     const onViewer = new ResizeObserver(() => this.arrange());
@@ -163,33 +161,6 @@ export class Viewer {
     if (text !== null && this.stage.surface.isFaulty) this.hooks.onReady?.();
   }
 
-  /** Put the chosen view into the centre. */
-  private showCentre(change: Change): void {
-    const { view } = this.model.choice;
-    const entry = CENTRE[view as keyof typeof CENTRE];
-    let wanted: CentreView | null = null;
-    if (entry) {
-      wanted = this.centres.get(view) ?? entry.make(this.model, this.theme, { say: (text) => (this.spoken.textContent = text) });
-      this.centres.set(view, wanted);
-    }
-    if (wanted === this.centre) {
-      wanted?.refresh(change);
-      return;
-    }
-    const [old, now] = [this.centre?.element ?? this.stage.element, wanted?.element ?? this.stage.element];
-    const hadFocus = old.contains(focusedNear(this.element));
-    this.centre = wanted;
-    old.replaceWith(now);
-    (wanted ?? this.stage).resize(now.clientWidth, now.clientHeight);
-    wanted?.refresh("scene");
-    if (hadFocus) this.focusView();
-  }
-
-  /** Give the focus to what stands in the centre. */
-  private focusView(): void {
-    focusIn(this.centre?.element ?? this.stage.element);
-  }
-
   private onChange(change: Change): void {
     const { model } = this;
     if (model.hover === null) this.published.publish();
@@ -211,8 +182,7 @@ export class Viewer {
     const isPreview = change === "selection" && model.hover !== null;
     if (!isPreview) this.showTip(null, 0, 0); // it tells of what was there before
     if (change !== "threshold" && !isPreview) this.showDetails();
-    this.showCentre(change);
-    if (!this.centre) this.stage.update(change);
+    this.centre.update(change);
   }
 
   private summary(): string {
@@ -255,7 +225,7 @@ export class Viewer {
     this.open = open;
     this.grid.dataset["rail"] = open.rail ? "open" : "closed";
     this.grid.dataset["panel"] = open.panel ? "open" : "closed";
-    if (isFocusHidden(this.grid)) this.focusView();
+    if (isFocusHidden(this.grid)) this.centre.focus();
     if (this.model.frame >= 0) this.header.refresh(open.rail, open.panel);
     if (open.rail && this.model.frame >= 0) this.threshold.draw();
   }
@@ -275,7 +245,7 @@ export class Viewer {
     this.theme = THEMES[name];
     applyTheme(this.element, this.theme);
     this.stage.setTheme(this.theme);
-    for (const centre of this.centres.values()) centre.setTheme(this.theme);
+    this.centre.setTheme(this.theme);
     if (this.model.frame < 0) return;
     this.matrix.build(this.theme);
     this.threshold.setTheme(this.theme);
@@ -336,7 +306,7 @@ export class Viewer {
 
   private onKey(event: KeyboardEvent): void {
     if (this.model.frame < 0) return;
-    const did = this.centre?.press?.(event) || pressKey(event, this.model, this.stage, {
+    const did = this.centre.view?.press?.(event) || pressKey(event, this.model, this.stage, {
       search: () => this.header.search.focus(),
       help: () => this.help.show(),
       closeDrawer: (which) => this.closeDrawer(which),
@@ -355,7 +325,7 @@ export class Viewer {
     const isOpen = this.open.rail || (which === "any" && this.open.panel);
     if (this.width >= SLIM || !isOpen) return false;
     this.setOpen({ rail: false, panel: which === "any" ? false : this.open.panel });
-    this.focusView(); // what had it may be gone
+    this.centre.focus(); // what had it may be gone
     return true;
   }
 
@@ -405,7 +375,7 @@ export class Viewer {
     for (const observer of this.observers) observer.disconnect();
     cancelAnimationFrame(this.pointRequest);
     this.published.destroy();
-    for (const centre of this.centres.values()) centre.destroy();
+    this.centre.destroy();
     this.model.loader?.stop();
     this.stage.destroy();
     this.element.remove();

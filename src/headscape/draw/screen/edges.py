@@ -243,6 +243,19 @@ def _partners(rows: _Rows) -> tuple[Longs, Floats]:
     return partner, np.where(found, rows.weight[partner], missing).astype(np.float32)
 
 
+def _worth(rows: _Rows, kind: int, single: Doubles, back: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the lift and the contribution of each edge; ``back`` is the other direction's part, or 0."""
+    call, key = rows.call, rows.key
+    seen_back = rows.visible[rows.head, np.clip(key - rows.shift, 0, call.shape[2] - 1)]
+    lift = np.maximum(single * rows.visible[rows.head, rows.query], back * seen_back)
+    added = np.full(len(key), np.nan)
+    if rows.norm is not None:
+        token = np.minimum(rows.query + rows.shift, rows.norm.shape[1] - 1)
+        there = rows.norm[rows.head, token] if kind == ATTENTION else 0
+        added = single * rows.norm[rows.head, key] + back * there
+    return lift, added
+
+
 def _join(
     trace: Trace, chosen: Chosen, rows: _Rows, kind: int, folded: Flags, nodes: NodeNumbers
 ) -> tuple[ScreenEdges, float]:
@@ -275,12 +288,7 @@ def _join(
         share = np.where(partner >= 0, np.minimum(share, share[partner]), share)
     single = mass if pair == "asymmetry" else weight.astype(float)
     visible = rows.visible[rows.head, rows.query]
-    seen_back = rows.visible[rows.head, np.clip(key - rows.shift, 0, call.shape[2] - 1)]
-    lift = np.maximum(single * visible, np.where(both, back * seen_back, 0))
-    added = np.full(len(key), np.nan)
-    if rows.norm is not None:
-        there = rows.norm[rows.head, np.minimum(token, rows.norm.shape[1] - 1)] if kind == ATTENTION else 0
-        added = single * rows.norm[rows.head, key] + np.where(both, back * there, 0)
+    lift, added = _worth(rows, kind, single, np.where(both, back, 0))
     here = nodes.first_of(call.query_side, call.plane if kind == ATTENTION else call.plane + 1) + token
     key_plane = nodes.planes[call.key_side] - 1 if kind == CROSS else call.plane
     there_node = nodes.first_of(call.key_side, key_plane) + key
