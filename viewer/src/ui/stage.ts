@@ -321,7 +321,6 @@ export class Stage {
     this.radii = nodes.radii;
     renderer.setNodes("dots", nodes.dots, this.places.axes);
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
-    const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING - fixedCount) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
     const some = (count: number) => (onlyPatches ? 0 : count);
@@ -331,7 +330,7 @@ export class Stage {
       pictures: nodes.pictures.length / FLOATS_PER_NODE,
       edges: {
         marked: { count: some(this.marked.length), style: marked },
-        main: { count: some(count), style: main },
+        main: { count: some(isRough ? Math.min(shown, MOST_DRAWN_MOVING - fixedCount) : shown), style: main },
         fixed: { count: some(fixedCount), style: fixed },
       },
       planes: model.choice.view === "front" || onlyPatches ? [] : planeShapes(this.places, camera, this.theme),
