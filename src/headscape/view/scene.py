@@ -17,8 +17,8 @@ from headscape.view.vectors import pack_vectors
 
 FORMAT = 1
 # Weights of one example that are stored as float32, exact to the last digit: 4 MB before compression.
-# Beyond it each is a code of its square root: a byte for weights below STRONG, 16 bits for the few above. Most
-# weights of a model lie far below, so that a page holds some four weights in three bytes.
+# Beyond it each is a code of its square root: a byte for weights below STRONG, 16 bits for the few above.
+# Most weights of a model lie far below, so that a page holds some four weights in three bytes.
 EXACT_WEIGHTS = 1_000_000
 STRONG = 1 / 16
 # What a coded weight is off by at most, from STRONG up and below it.
@@ -28,8 +28,9 @@ WEAK_ERROR = 5e-4
 WEAK_STEPS = 512
 # In place of a weak code: the next number of the array ``strong``.
 IS_STRONG = 255
-# Weights of one example in a page, a byte each where all of a row are there: 12 layers of 12 heads on 512 tokens are
-# 38 million, which a browser tab opens in some seconds. A longer dense capture is cut to the strongest keys of each row.
+# Weights of one example in a page, a byte each where all of a row are there: 12 layers of 12 heads on 512
+# tokens are 38 million, which a browser tab opens in some seconds. A longer dense capture is cut to the
+# strongest keys of each row.
 MOST_WEIGHTS = 40_000_000
 # What a weight of a cut row counts, for its key is stored beside it: cutting pays below a third of the keys.
 KEPT_COST = 3
@@ -291,7 +292,7 @@ def _row_totals(call: AttentionCall, example: int) -> Floats:
 
 
 def _code(weights: Floats) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
-    """Code square roots of weights from 0 to 1: bytes, and what stands behind each IS_STRONG in them, in order.
+    """Code square roots of weights from 0 to 1: bytes, and what stands behind each IS_STRONG, in order.
 
     w = (byte / WEAK_STEPS) ** 2, or (strong / 65535) ** 2. What is above 0 stays above 0.
     """
