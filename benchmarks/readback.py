@@ -1,9 +1,9 @@
 """How well true weights can be read off the viewer's pictures: the paper's encoding beside the default.
 
-Run: python benchmarks/readback.py [--markdown docs/readback.md] [--demo demo/attention.headscape] [--quick]
+Run: python benchmarks/readback.py [--markdown docs/readback.md] [--demo FILE] [--heads 6] [--alone 2]
 
-Every picture is drawn by the real page in a real Chromium (software GL, 1280 x 800 CSS pixels, camera as the page
-opens), read back by readback_metric.py, and compared with the weights of the trace. Needs headscape[minilm].
+Every picture is drawn by the real page in a real Chromium (software GL, camera as the page opens), read back by
+readback_metric.py, and compared with the weights of the trace. Needs headscape[minilm].
 """
 
 import argparse
@@ -34,7 +34,9 @@ TEXTS = {
     ),
 }
 # Edges of a picture that are drawn again alone.
-ALONE = 4
+ALONE = 2
+# Size of the page, CSS pixels.
+SIZE = (1280, 800)
 # Groups of fewer edges have no ranks to speak of.
 FEWEST_EDGES = 12
 # Edges of a picture that are read, evenly from the strongest to the weakest.
@@ -227,8 +229,8 @@ def quartiles(values: list[float], digits: int = 2) -> str:
 
 
 HEADER = (
-    "| view | encoding | pictures | edges a group | rho | tau, ratio > 2 | AUC10 | gap10, ND | levels | visible | "
-    "visible, top tenth | interference, ND | rho, deuteranopia | rho, greyscale |"
+    "| view | encoding | pictures | edges a group | rho | tau, ratio > 2 | AUC10 | gap10, ND | levels | "
+    "visible | visible, top tenth | interference, ND | rho, deuteranopia | rho, greyscale |"
 )
 
 
@@ -244,28 +246,93 @@ def line_of(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+INTRODUCTION = """# What can be read off the picture
+
+Written by `make readback` (`benchmarks/readback.py`); do not edit the tables.
+
+Every picture below is drawn by the real page in Chromium on software GL, {width} x {height} CSS pixels,
+{scheme} theme, camera as the page opens, and read back from its pixels without labels:
+
+- **Readback** of an edge: 48 places along the middle 70 % of its curve; at each, pixels across it that look
+  more like the line's middle than like the empty picture behind belong to the line, and their differences
+  from it (CIELAB, CIE76, D65) are added up; the median over the places counts. Nothing the program knows of
+  an edge but its place is used.
+- **True weight**: attention of the edge (both directions of a pair), for ribbons the contribution of the
+  value. Edges are compared within one layer and kind; a cell shows median (quartiles) over these groups.
+- **rho**: Spearman of weight and readback. **tau**: Kendall over pairs of which one weighs more than twice
+  the other; – where there are none. **AUC10**: chance that an edge of the strongest tenth reads stronger
+  than another. **gap10**: difference of their medians, in noticeable differences (ND; Stone, Szafir and
+  Setlur 2014, for half of the readers, 96 dots an inch at 60 cm). **levels**: exp of the entropy of
+  readbacks in bins of 1 ND. **visible**: share of edges of at least 1 ND. **interference**: mean error
+  against the same edge drawn alone, ND. The last two columns are rho for a deuteranope and in greyscale.
+- **paper**: one colour, opacity by min-max weight, one width, straight lines, no lanes. **default**: rank
+  to lightness and width, opaque, strongest on top, a casing around each edge that weaker ones leave free,
+  lanes for edges of one pair. S is the number of tokens; "2S" are the strongest two edges a token in each
+  layer, "2S each" as many for every head. As it opens the page shows 2S in the layer view, S in front and
+  3D view, where all layers share the canvas.
+- One-head rows of the layer view: {heads} heads spread evenly over layers and heads; of front and 3D view:
+  heads {coloured}, alone in all layers. All-heads rows of the layer view: every other layer. Of pictures
+  with more than {most} edges, {most} are read, evenly from the strongest to the weakest; groups of fewer
+  than {fewest} are left out.
+
+The measure is a proxy. It follows a curve that it knows, which a reader must find, and it forgives hiding a
+weak edge altogether: a line that is covered for most of its way reads as nothing, which is the right rank.
+A wider casing raises rho and lowers *visible* for that reason, so read the two together. The profile across
+a line is cut where the colour changes, since a fixed window would read neighbours into thin lines, and the
+background is the picture without these edges, so that planes, nodes, residual and answer lines do not
+count.
+
+"""
+
+
+def markdown(rows: list[Row], tokens: dict[str, str], given: argparse.Namespace) -> str:
+    """Return the page of tables, one for each source."""
+    text = INTRODUCTION.format(
+        width=SIZE[0], height=SIZE[1], scheme=given.scheme, heads=given.heads,
+        coloured=" and ".join(map(str, COLOURED_HEADS)), most=MOST_READ, fewest=FEWEST_EDGES,
+    )  # fmt: skip
+    for source, said in tokens.items():
+        own = [row for row in rows if row.source == source]
+        if own:
+            text += f"## {source}\n\n{said}\n\n{HEADER}\n|{' --- |' * (HEADER.count('|') - 1)}\n"
+            text += "\n".join(map(line_of, own)) + "\n\n"
+    return text.rstrip() + "\n"
+
+
+def describe(trace: Trace) -> str:
+    """Say how large a source is, and what it reads."""
+    shape = trace.calls[0].shape
+    words = " ".join(trace.tokens(0)[: count_tokens(trace)])
+    return f"{len(trace.calls)} layers x {shape[1]} heads, S = {count_tokens(trace)}: {words}"
+
+
 def main() -> None:
-    """Capture, draw, read back, and write the table."""
+    """Capture, draw, read back, and write the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--markdown", type=Path)
-    parser.add_argument("--demo", type=Path, help="a saved trace of the demo's model")
-    parser.add_argument("--heads", type=int, default=12)
+    parser.add_argument(
+        "--demo", type=Path, help="a saved trace of the demo's model: demo/attention.headscape"
+    )
+    parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--alone", type=int, default=ALONE)
     parser.add_argument("--scheme", choices=("light", "dark"), default="light")
     given = parser.parse_args()
     sources = {name: capture_minilm(text) for name, text in TEXTS.items()}
     if given.demo:
-        sources["demo"] = headscape.load(given.demo)
-    rows = []
+        sources["The demo's encoder, a tweet"] = headscape.load(given.demo)
+    tokens = {source: describe(trace) for source, trace in sources.items()}
+    rows: list[Row] = []
     with TemporaryDirectory() as folder, chromium() as browser:
         for number, (source, trace) in enumerate(sources.items()):
-            print(source, len(trace.tokens(0)), "tokens", flush=True)
+            print(source, tokens[source], flush=True)
             page = Path(folder) / f"{number}.html"
             write_page([Frame(trace)], page)
-            with open_view(browser, page, scheme=given.scheme) as view:
+            with open_view(browser, page, SIZE, given.scheme) as view:
                 rows += measure_source(view, source, trace, given.heads, given.alone)
+            if given.markdown:
+                given.markdown.write_text(markdown(rows, tokens, given), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A written page in a real Chromium on software GL: views set by state, pixels of its graph without labels."""
+"""A written page in a real Chromium on software GL: views set by state, its graph's pixels without labels."""
 
 import base64
 import os

@@ -19,7 +19,7 @@ from playwright.async_api import TimeoutError as LateError
 from rivals.picture import LEAST_INK, Box, Pixels, find_ink, first_there, is_same, read_frame
 from rivals.processes import Meter, find_browser
 
-# The same as in tests/browser/conftest.py; a test compares them.
+# The same as in tests/conftest.py; a test compares them.
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--use-gl=angle",

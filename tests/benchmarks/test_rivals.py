@@ -91,13 +91,9 @@ def test_scripts_come_from_the_folder_and_nothing_from_the_network(tmp_path):
 
 
 def test_the_browser_is_started_as_in_the_browser_tests(rivals):
-    spec = importlib.util.spec_from_file_location("conftest", ROOT / "tests" / "browser" / "conftest.py")
+    spec = importlib.util.spec_from_file_location("flags", ROOT / "tests" / "conftest.py")
     conftest = importlib.util.module_from_spec(spec)
-    sys.modules["conftest"] = conftest  # where its dataclass looks for its names
-    try:
-        spec.loader.exec_module(conftest)
-    finally:
-        del sys.modules["conftest"]
+    spec.loader.exec_module(conftest)
     assert conftest.FLAGS == rivals.browser.FLAGS
     assert conftest.CHROMIUM_NAMES == rivals.browser.CHROMIUM_NAMES
 

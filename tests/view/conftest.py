@@ -15,6 +15,14 @@ def script(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def scripts(script):
+    """Put tiny scripts in the places of all that is built."""
+    for name in ("widget", "served"):
+        script.with_name(f"{name}.js").write_text("globalThis.headscape.widget = () => ({ render() {} });")
+    return script
+
+
+@pytest.fixture
 def no_script(script, tmp_path, monkeypatch):
     """Take the built viewer away."""
     monkeypatch.setattr(bundle, "PATH", tmp_path / "absent.js")

@@ -10,10 +10,9 @@ from headscape.view.frames import EncodedFrame
 from headscape.view.page import Numbers, page_block
 
 # Seconds after which a view that stays silent is sent the next page all the same: a kernel that is busy with
-# a cell hears no answers, and its pictures must still move. Doubled at each silence, so that nothing piles
-# up.
-FIRST_PATIENCE_S = 1.0
-MOST_PATIENCE_S = 30.0
+# a cell may hear no answers, and its pictures must still move. Doubled at each silence, up to the second.
+FIRST_PATIENCE_S = 0.5
+MOST_PATIENCE_S = 2.0
 
 Send = Callable[[dict[str, Any], list[bytes]], None]
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-from headscape.errors import HeadscapeError, MissingExtraError, OptionError
+from headscape.errors import MissingExtraError, OptionError
 from headscape.trace.trace import Trace
 from headscape.view.bundle import read_module
 from headscape.view.fallback import HEIGHT_PX, WIDTH_PX, draw_picture
@@ -263,7 +263,7 @@ class Widget(anywidget.AnyWidget):
         text = self._text()
         try:
             png = draw_picture(trace, example)
-        except HeadscapeError as error:
+        except Exception as error:  # the widget itself is well: a picture is no reason to show nothing
             return {"text/plain": f"{text} (no picture: {error})"}
         if png is None:
             return {"text/plain": f"{text} (no picture: the trace is too large to draw in passing)"}

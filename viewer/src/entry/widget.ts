@@ -117,6 +117,28 @@ function hideStill(element: HTMLElement, isHidden: boolean): void {
   next.style.setProperty("display", isHidden ? "none" : "");
 }
 
+/** What the notebook around an element looks like; null where it does not say. */
+function hostTheme(): "light" | "dark" | null {
+  const { body, documentElement: page } = document;
+  const jupyter = body.dataset["jpThemeLight"];
+  if (jupyter !== undefined) return jupyter === "false" ? "dark" : "light";
+  const named = [...body.classList, ...page.classList, body.dataset["theme"], page.dataset["theme"], page.getAttribute("theme")];
+  if (named.some((name) => /^(vscode-)?(dark|high-contrast)$/.test(name ?? ""))) return "dark";
+  return named.some((name) => /^(vscode-)?(light|high-contrast-light)$/.test(name ?? "")) ? "light" : null;
+}
+
+/** Follow the notebook when it turns light or dark; returns what stops it. */
+function followTheme(follow: (theme: "light" | "dark") => void): () => void {
+  let known = hostTheme();
+  const observer = new MutationObserver(() => {
+    const theme = hostTheme();
+    if (theme && theme !== known) follow(theme);
+    known = theme;
+  });
+  for (const element of [document.body, document.documentElement]) observer.observe(element, { attributes: true });
+  return () => observer.disconnect();
+}
+
 const { mount } = globalThis.headscape;
 
 /** Show one view of a widget; returns what takes it down. */
@@ -130,8 +152,9 @@ function render(data: Data, element: HTMLElement): () => void {
   const open = () => {
     if (!data.page) return;
     const selection = host.get("selection");
+    const theme = hostTheme();
     const opened = (handle = mount(frame, data.page, {
-      state: selection ? { ...data.seen, selection } : data.seen,
+      state: { ...(theme && { theme }), ...data.seen, ...(selection ? { selection } : null) },
       onSelect: (selected) => isOpen && data.select(JSON.parse(JSON.stringify(selected))),
       onState: () => host.send({ kind: "seen", state: (data.seen = opened.state()) }),
     }));
@@ -155,10 +178,12 @@ function render(data: Data, element: HTMLElement): () => void {
   const listener = (...values: unknown[]) => void onMessage(values[0], values[1]);
   host.on("msg:custom", listener);
   const stop = data.onSelect((selection) => void handle?.apply({ selection }));
+  const stopTheme = followTheme((theme) => void handle?.apply({ theme }));
   open();
   data.greet();
   return () => {
     stop();
+    stopTheme();
     host.off("msg:custom", listener);
     handle?.destroy();
     handle = null;

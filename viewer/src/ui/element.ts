@@ -62,3 +62,13 @@ export function labelOf(token: string, letters = LABEL_LETTERS): string {
   if (parts.length <= letters && start.length === token.length) return shown;
   return `${parts.slice(0, letters - 1).join("")}…`;
 }
+
+/** The 2D context of a canvas of so many CSS pixels, cleared; null where there is none. */
+export function clearedContext(canvas: HTMLCanvasElement, width: number, height: number, dpr: number): CanvasRenderingContext2D | null {
+  const context = canvas.getContext("2d");
+  const [w, h] = [Math.round(width * dpr), Math.round(height * dpr)];
+  if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+  context?.setTransform(dpr, 0, 0, dpr, 0, 0);
+  context?.clearRect(0, 0, width, height);
+  return context;
+}

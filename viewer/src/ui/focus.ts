@@ -12,6 +12,14 @@ export function isFocusHidden(area: Element): boolean {
   return focused !== null && area.contains(focused) && focused.getClientRects().length === 0;
 }
 
+/** Give the focus to what an area is about: its first part that takes it, or the area. */
+export function focusIn(area: HTMLElement): void {
+  const parts = [...area.querySelectorAll<HTMLElement>("[tabindex='0']"), ...area.querySelectorAll<HTMLElement>("button, input")];
+  const part = parts.find((one) => one.getClientRects().length > 0 && !one.matches(":disabled"));
+  if (!part) area.tabIndex = -1;
+  (part ?? area).focus({ preventScroll: true });
+}
+
 /** Change what an area holds; the focus stays in it, and on the same control unless what it holds `isOther`. */
 export function keepFocus(area: HTMLElement, change: () => void, isOther = false): void {
   const focused = focusedNear(area);

@@ -10,7 +10,7 @@ import { placeNodes, type Places } from "../scene/layout";
 import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
-import { make } from "./element";
+import { clearedContext, make } from "./element";
 import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
 import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
@@ -156,6 +156,7 @@ export class Stage {
   }
 
   private only: number | null = null;
+  private mainStyle!: ReturnType<typeof edgeStyles>[0];
 
   /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
   drawn(only: number | null): Drawn {
@@ -163,9 +164,7 @@ export class Stage {
     this.settle(true);
     this.only = null;
     if (only !== null) this.requestDraw();
-    const [width, height] = this.size;
-    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice)[0];
-    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, style);
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, this.mainStyle);
   }
 
   private whenAtRest(): void {
@@ -323,6 +322,7 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
+    this.mainStyle = main;
     const some = (count: number) => (onlyPatches ? 0 : count);
     const picture: Picture = {
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },
@@ -350,13 +350,8 @@ export class Stage {
 
   private drawOverlay(dpr: number): void {
     const [width, height] = this.size;
-    const context = this.overlay.getContext("2d");
-    if (!context) return;
-    const [w, h] = [Math.round(width * dpr), Math.round(height * dpr)];
-    if (this.overlay.width !== w || this.overlay.height !== h) [this.overlay.width, this.overlay.height] = [w, h];
-    context.setTransform(dpr, 0, 0, dpr, 0, 0);
-    context.clearRect(0, 0, width, height);
-    drawLabels(context, width, height, {
+    const context = clearedContext(this.overlay, width, height, dpr);
+    if (context) drawLabels(context, width, height, {
       model: this.model, places: this.places, screen: this.screen, radii: this.radii, lit: this.lit, theme: this.theme,
     });
   }

@@ -11,7 +11,7 @@ import { edgePanel } from "./edge_panel";
 import type { Drawn } from "./drawn";
 import { button, make } from "./element";
 import { ExportMenu } from "./export/menu";
-import { focusedNear, isFocusHidden, keepFocus } from "./focus";
+import { focusedNear, focusIn, isFocusHidden, keepFocus } from "./focus";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
 import { Header } from "./header";
@@ -187,7 +187,7 @@ export class Viewer {
 
   /** Give the focus to what stands in the centre. */
   private focusView(): void {
-    (this.centre?.element.querySelector<HTMLElement>("[tabindex='0']") ?? this.stage.canvas).focus({ preventScroll: true });
+    focusIn(this.centre?.element ?? this.stage.element);
   }
 
   private onChange(change: Change): void {
