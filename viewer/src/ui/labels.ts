@@ -18,6 +18,8 @@ const CLOSE_HEIGHT = 11;
 const CLOSE_PX = 17;
 // Labels in one picture: more is a wall of text.
 const MOST_LABELS = 400;
+// Tokens of one side whose labels are measured and tried, in every frame.
+const MOST_TRIED = 800;
 const FROM_NODE = 7;
 
 type Side = "left" | "right" | "above" | "below";
@@ -111,9 +113,11 @@ function addTokens(wishes: Wishes, scene: LabelScene): void {
     const isFirst = plane.plane === 0;
     const isLast = plane.plane === side.planes - 1;
     const isEnd = choice.view === "layer" || isFirst || isLast;
+    const tokens = isEnd ? worthLabels(model, plane.side) : namedTokens(model, plane.side);
+    if (tokens.length === 0) continue;
     const centre = planeCentre(scene, plane.side, plane.plane);
     const isClose = choice.view === "front" && rowStep(scene, plane.side, plane.plane) < CLOSE_PX;
-    for (let token = 0; token < side.tokens.length; token++) {
+    for (const token of tokens) {
       const node = nodeOf(model.index, plane.side, plane.plane, token);
       const [x, y] = [scene.screen[3 * node]!, scene.screen[3 * node + 1]!];
       if (!Number.isFinite(x)) continue;
@@ -145,6 +149,34 @@ function rowStep(scene: LabelScene, side: number, plane: number): number {
     if (Number.isFinite(scene.screen[3 * n + 1]!)) rows.push(scene.screen[3 * n + 1]!);
   }
   return rows.length < 2 ? Infinity : Math.abs(rows[1]! - rows[0]!);
+}
+
+/** Tokens of a side that are selected or under the pointer, or at the ends of such an edge. */
+function namedTokens(model: Model, side: number): number[] {
+  const named = new Set<number>();
+  for (const one of [model.selection, model.hover]) {
+    if (one?.kind === "token" && one.side === side) named.add(one.token);
+    if (one?.kind !== "edge" || one.edge.call < 0) continue;
+    const call = model.scene.calls[one.edge.call]!;
+    if (call.querySide === side) named.add(one.edge.query);
+    if (call.keySide === side) named.add(one.edge.key);
+  }
+  return [...named];
+}
+
+const worth = new WeakMap<Float32Array, number[]>();
+
+/** Tokens whose labels are tried in each frame: those that receive most, where there are more than find room. */
+function worthLabels(model: Model, side: number): number[] {
+  const received = model.received.tokens[side]!;
+  let tokens = worth.get(received);
+  if (!tokens) {
+    tokens = Array.from(received.keys());
+    if (tokens.length > MOST_TRIED) tokens = tokens.sort((a, b) => received[b]! - received[a]!).slice(0, MOST_TRIED).sort((a, b) => a - b);
+    worth.set(received, tokens);
+  }
+  if (tokens.length === received.length) return tokens;
+  return [...tokens, ...namedTokens(model, side).filter((token) => !tokens.includes(token))];
 }
 
 /** 0: a token like any other, 1: selected or under the pointer, 2: this very node. */

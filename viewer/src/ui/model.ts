@@ -35,6 +35,7 @@ const LONGEST_SCENE = 600 * 1024 * 1024;
 const KEPT_FRAMES = 6;
 // Passes of a generation are small, and a later one needs those before it.
 const KEPT_PASSES = 400;
+// Edges of a picture that moves, and of a first one.
 export const MOST_DRAWN_MOVING = 10_000;
 // Edges per token and layer that the default shows: in one plane, and where all layers share the canvas.
 const EDGES_PER_TOKEN = { plane: 2, all: 1 };
@@ -222,7 +223,9 @@ export class Model {
     if (!isSame || built.choice.prune !== drawn.prune) this.order = orderEdges(this.graph, drawn.prune);
     this.built = { scene: this.scene, choice: drawn };
     const { sliders } = this;
-    const perLayer = EDGES_PER_TOKEN[graphChoice(this.choice).view === "layer" ? "plane" : "all"] * this.tokens();
+    const isPlane = graphChoice(this.choice).view === "layer";
+    const most = isPlane ? MOST_DRAWN_MOVING : MOST_DRAWN_MOVING / Math.max(1, this.scene.calls.length);
+    const perLayer = Math.min(EDGES_PER_TOKEN[isPlane ? "plane" : "all"] * this.tokens(), most);
     if (!this.hasLimit) sliders.layer = this.sliderOfLayerLimit(perLayer);
     const { key } = this.order;
     const wanted = perLayer * Math.max(1, this.scene.calls.length);

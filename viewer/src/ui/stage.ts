@@ -310,7 +310,9 @@ export class Stage {
     const [width, height] = this.size;
     if (!renderer || !camera || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
-    const isRough = scale === 0 && this.isMoving && shown > MANY_EDGES;
+    const always = model.graph.fixed.length;
+    const isRough = scale === 0 && this.isMoving && shown + always > MANY_EDGES;
+    const fixedCount = isRough && always > MOST_DRAWN_MOVING / 2 ? 0 : always; // thousands of tokens have more residual lines
     const sharp = scale || Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
@@ -318,7 +320,6 @@ export class Stage {
     this.radii = nodes.radii;
     renderer.setNodes("dots", nodes.dots, this.places.axes);
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
-    const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
     this.mainStyle = main;
@@ -329,8 +330,8 @@ export class Stage {
       pictures: nodes.pictures.length / FLOATS_PER_NODE,
       edges: {
         marked: { count: some(this.marked.length), style: marked },
-        main: { count: some(count), style: main },
-        fixed: { count: some(model.graph.fixed.length), style: fixed },
+        main: { count: some(isRough ? Math.min(shown, MOST_DRAWN_MOVING - fixedCount) : shown), style: main },
+        fixed: { count: some(fixedCount), style: fixed },
       },
       planes: model.choice.view === "front" || onlyPatches ? [] : planeShapes(this.places, camera, this.theme),
       only: this.only,

@@ -13,6 +13,7 @@ from headscape.trace.call import AttentionCall
 from headscape.trace.trace import Trace
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
