@@ -1,6 +1,6 @@
 /** What lies under the pointer: nodes first, then the strongest of the edges nearby. */
 
-import { cubicAt, curveDistance } from "../maths/curve";
+import { curveDistance } from "../maths/curve";
 import { cameraAxes, type Camera } from "../maths/camera";
 
 // CSS pixels around the pointer.
@@ -58,17 +58,4 @@ export function pickEdge(flat: Float32Array, x: number, y: number): number {
     }
   }
   return best;
-}
-
-// Places along a curve that are tried, from its middle outwards.
-const TRIED = 40;
-
-/** A point of a curve where it is picked itself, or else its middle. */
-export function freeSpot(curve: ArrayLike<number>, isPicked: (x: number, y: number) => boolean): { x: number; y: number; isFree: boolean } {
-  for (let n = 0; n < TRIED; n++) {
-    const [x, y] = cubicAt(curve, 0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / (TRIED + 2));
-    if (isPicked(x, y)) return { x, y, isFree: true };
-  }
-  const [x, y] = cubicAt(curve, 0.5);
-  return { x, y, isFree: false };
 }

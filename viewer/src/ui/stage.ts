@@ -2,18 +2,18 @@
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
-import type { Renderer } from "../gl/renderer";
+import type { BatchName, Picture, Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
 import { Lanes } from "../scene/lanes";
 import { placeNodes, type Places } from "../scene/layout";
-import { freeSpot, pickEdge, pickNode, projectCurves } from "../scene/pick";
+import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
 import { clearedContext, make } from "./element";
 import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
-import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
+import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
 import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { readCamera, type PlacedCamera } from "./state";
@@ -31,23 +31,25 @@ const MANY_EDGES = 4000;
 export class Stage {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
-  private readonly overlay: HTMLCanvasElement;
+  readonly overlay: HTMLCanvasElement;
   readonly surface: Surface;
-  private camera: Camera | null = null;
-  private places!: Places;
+  camera: Camera | null = null;
+  places!: Places;
   private lanes!: Lanes;
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
   lit: Set<number> | null = null;
   sight: Float32Array | null = null;
-  private screen: Float32Array = new Float32Array(0);
+  screen: Float32Array = new Float32Array(0);
   private radii: Float32Array = new Float32Array(0);
   private flat: { marked: Float32Array; main: Float32Array } | null = null;
   private size: [number, number] = [0, 0];
   private frameRequest = 0;
   private rest = 0;
   private isMoving = false;
+  readonly looks: Partial<Record<BatchName, Uint8Array>> = {}; // of the edges, as the renderer has them
+  last: { picture: Picture; nodes: NodeLooks } | null = null; // drawn
   private hasMoved = false; // the person moved the camera
   private isDestroyed = false;
   onFirstDraw: (() => void) | null = null;
@@ -111,9 +113,9 @@ export class Stage {
     this.lanes = new Lanes(edges, model.index.count, Math.max(1, ...model.scene.calls.map((call) => call.heads)));
     this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
-    this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
+    this.renderer!.setCurves("fixed", this.curvesFor("fixed"));
     const { fixed } = model.graph;
-    this.renderer!.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
+    this.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
     this.restyle();
     if (name !== this.shownView) this.hasMoved = false;
     if (!this.hasMoved) this.fit(this.shownView !== "");
@@ -125,6 +127,12 @@ export class Stage {
     }
   }
   private shownView = "";
+
+  /** Curves as the renderer has them. */
+  curvesFor(name: BatchName): Float32Array {
+    const { fixed } = this.model.graph;
+    return name === "main" ? this.curves : name === "marked" ? this.markedCurves : this.curvesOf(fixed, fixed.length);
+  }
 
   private curvesOf(edges: Edges, count: number): Float32Array {
     const { choice, index } = this.model;
@@ -139,13 +147,15 @@ export class Stage {
     const count = Math.min(model.shown(), built);
     const strength = new Float32Array(built);
     strength.set(scaleEdges(model.choice.scale, model.order.edges, count));
-    this.looks = edgeLooks(model, model.order.edges, built, strength);
-    this.renderer?.setLooks("main", this.looks);
+    this.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
   }
 
-  private looks: Uint8Array = new Uint8Array(0);
+  private setLooks(name: BatchName, looks: Uint8Array): void {
+    this.looks[name] = looks;
+    this.renderer?.setLooks(name, looks);
+  }
+
   private only: number | null = null;
-  private mainStyle!: ReturnType<typeof edgeStyles>[0];
 
   /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
   drawn(only: number | null): Drawn {
@@ -153,7 +163,8 @@ export class Stage {
     this.settle(true);
     this.only = null;
     if (only !== null) this.requestDraw();
-    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, this.mainStyle);
+    const { style } = this.last!.picture.edges.main;
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, style);
   }
 
   private whenAtRest(): void {
@@ -175,7 +186,7 @@ export class Stage {
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
     this.renderer?.setCurves("marked", this.markedCurves);
     const strength = scaleEdges("rank", this.marked).map((value) => 0.35 + 0.65 * value);
-    this.renderer?.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
+    this.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
     this.flat = null;
   }
 
@@ -286,20 +297,21 @@ export class Stage {
   }
 
   /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
-  private settle(isForced = false): void {
+  settle(isForced = false): void {
     if (!this.frameRequest && !isForced) return;
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
     this.draw();
   }
 
-  private draw(): void {
+  /** Draw; `scale` is device pixels a CSS pixel, 0: what the screen has. */
+  draw(scale = 0, onlyPatches = false): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
     if (!renderer || !camera || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
-    const isRough = this.isMoving && shown > MANY_EDGES;
-    const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
+    const isRough = scale === 0 && this.isMoving && shown > MANY_EDGES;
+    const sharp = scale || Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
     const nodes = nodeLooks(model, this.places, this, camera.scale, this.screen);
@@ -309,20 +321,22 @@ export class Stage {
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
-    this.mainStyle = main;
-    renderer.draw({
-      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
-      dots: model.index.count,
+    const some = (count: number) => (onlyPatches ? 0 : count);
+    const picture: Picture = {
+      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },
+      dots: some(model.index.count),
       pictures: nodes.pictures.length / FLOATS_PER_NODE,
       edges: {
-        marked: { count: this.marked.length, style: marked },
-        main: { count, style: main },
-        fixed: { count: model.graph.fixed.length, style: fixed },
+        marked: { count: some(this.marked.length), style: marked },
+        main: { count: some(count), style: main },
+        fixed: { count: some(model.graph.fixed.length), style: fixed },
       },
-      planes: model.choice.view === "front" ? [] : planeShapes(this.places, camera, this.theme),
+      planes: model.choice.view === "front" || onlyPatches ? [] : planeShapes(this.places, camera, this.theme),
       only: this.only,
-    });
-    this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
+    };
+    renderer.draw(picture);
+    this.last = { picture, nodes };
+    this.drawOverlay(sharp);
     this.surface.use();
     this.isReady();
   }
@@ -340,7 +354,8 @@ export class Stage {
     });
   }
 
-  private flats() {
+  /** Projected curves, of the selection and of the shown edges. */
+  flats() {
     const { model, camera, size } = this;
     const count = Math.min(model.shown(), this.curves.length / 16);
     return (this.flat ??= {
@@ -365,29 +380,6 @@ export class Stage {
     }
     const found = pickEdge(main, x, y);
     return found >= 0 ? { kind: "edge", edge: model.order.edges.at(found) } : null;
-  }
-
-  /** Where a node is on the page, CSS pixels; null where it is not drawn. */
-  screenOfNode(node: number): { x: number; y: number } | null {
-    this.settle();
-    const [x, y] = [this.screen[3 * node]!, this.screen[3 * node + 1]!];
-    const box = this.canvas.getBoundingClientRect();
-    return Number.isFinite(x) ? { x: box.left + x, y: box.top + y } : null;
-  }
-
-  /** A point of the page at which the k-th shown edge is picked, or else its middle. */
-  screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
-    this.settle();
-    const { main } = this.flats();
-    if (k < 0 || k * 8 >= main.length) return null;
-    const box = this.canvas.getBoundingClientRect();
-    const wanted = this.model.order.edges.at(k);
-    const names = ["from", "to", "head", "call", "kind"] as const;
-    const spot = freeSpot(main.subarray(8 * k, 8 * k + 8), (x, y) => {
-      const found = this.pick(x, y);
-      return found?.kind === "edge" && names.every((name) => found.edge[name] === wanted[name]);
-    });
-    return { ...spot, x: box.left + spot.x, y: box.top + spot.y };
   }
 
   destroy(): void {

@@ -36,6 +36,11 @@ export class Status {
     this.drawLegend();
   }
 
+  /** How many edges of how many are shown, and what they hold. */
+  words(): string {
+    return this.counted(this.model.held()).map((part) => (typeof part === "string" ? part : part.textContent)).join("");
+  }
+
   /** Each kind of edge that is drawn: how many of how many, and what they hold. */
   private counted(held: Held): (Node | string)[] {
     const { graph } = this.model;

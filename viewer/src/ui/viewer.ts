@@ -10,6 +10,7 @@ import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
 import type { Drawn } from "./drawn";
 import { button, make } from "./element";
+import { ExportMenu } from "./export/menu";
 import { focusedNear, isFocusHidden, keepFocus } from "./focus";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
@@ -20,9 +21,10 @@ import { Matrix } from "./matrix";
 import { Model, type Change, type Loader, type Selection } from "./model";
 import { Options } from "./options";
 import { Published } from "./published";
+import { screenOfEdge, screenOfNode } from "./spots";
 import { Stage } from "./stage";
 import { scorePanel } from "./score_panel";
-import { chosenState, type State } from "./state";
+import { chosenState, toHash, type State } from "./state";
 import { Status } from "./status";
 import { Strip } from "./strip";
 import { Threshold } from "./threshold";
@@ -89,6 +91,10 @@ export class Viewer {
       leave: () => this.focusView(),
       help: () => this.help.show(),
     });
+    this.header.element.append(new ExportMenu({
+      model, stage: this.stage, theme: () => this.theme, counted: () => this.status.words(), centre: () => this.centre?.element ?? null,
+      state: () => this.state(), link: () => location.href.split("#")[0] + toHash(this.published.changed()),
+    }).element);
     this.frames = new Frames(model, (frame) => this.show(frame));
     this.matrix = new Matrix(model, this.theme);
     this.threshold = new Threshold(model, this.theme);
@@ -380,11 +386,11 @@ export class Viewer {
   }
 
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null {
-    return this.stage.screenOfNode(nodeOf(this.model.index, node.side, node.plane, node.token));
+    return screenOfNode(this.stage, nodeOf(this.model.index, node.side, node.plane, node.token));
   }
 
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
-    return this.stage.screenOfEdge(k);
+    return screenOfEdge(this.stage, k);
   }
 
   /** Draw now and tell how: see Stage. */
