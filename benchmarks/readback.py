@@ -2,8 +2,8 @@
 
 Run: python benchmarks/readback.py [--markdown docs/readback.md] [--demo FILE] [--heads 6] [--alone 2]
 
-Every picture is drawn by the real page in a real Chromium (software GL, camera as the page opens), read
-back by readback_metric.py, and compared with the weights of the trace. Needs headscape[minilm].
+Every picture is drawn by the real page in a real Chromium (software GL, camera as the page opens), read back
+by readback_metric.py, and compared with the weights of the trace. Needs headscape[minilm].
 """
 
 import argparse

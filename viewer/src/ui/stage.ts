@@ -156,7 +156,6 @@ export class Stage {
   }
 
   private only: number | null = null;
-  private mainStyle!: ReturnType<typeof edgeStyles>[0];
 
   /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
   drawn(only: number | null): Drawn {
@@ -164,7 +163,8 @@ export class Stage {
     this.settle(true);
     this.only = null;
     if (only !== null) this.requestDraw();
-    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, this.mainStyle);
+    const { style } = this.last!.picture.edges.main;
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, style);
   }
 
   private whenAtRest(): void {
@@ -322,7 +322,6 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
     const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
-    this.mainStyle = main;
     const some = (count: number) => (onlyPatches ? 0 : count);
     const picture: Picture = {
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },
