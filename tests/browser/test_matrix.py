@@ -126,7 +126,7 @@ def test_heads_are_ordered_by_what_python_says_of_them(opened, trace, order):
 def test_a_picture_is_the_head_that_it_names(opened, trace):
     show(opened)
     pixels = opened.page.wait_for_selector(
-        ".head-cell[aria-label^='layer 2, head 1'] canvas"
+        ".head-cell[aria-label*='layer 2, head 1'] canvas"
     ).evaluate_handle("canvas => canvas")
     for _ in range(200):
         size = pixels.evaluate("c => c.width")

@@ -28,9 +28,11 @@ WEAK_ERROR = 5e-4
 WEAK_STEPS = 512
 # In place of a weak code: the next number of the array ``strong``.
 IS_STRONG = 255
-# Weights of one example in a page. A browser tab copes with this many (about 20 MB of codes); a longer dense
-# capture is cut to the strongest keys of each row.
-MOST_WEIGHTS = 20_000_000
+# Weights of one example in a page, a byte each where all of a row are there: 12 layers of 12 heads on 512 tokens are
+# 38 million, which a browser tab opens in some seconds. A longer dense capture is cut to the strongest keys of each row.
+MOST_WEIGHTS = 40_000_000
+# What a weight of a cut row counts, for its key is stored beside it: cutting pays below a third of the keys.
+KEPT_COST = 3
 # Characters of one token. A picture shows some twenty, the panel a few thousand.
 LONGEST_TOKEN = 10_000
 
@@ -157,10 +159,10 @@ def _row_width(call: AttentionCall) -> int:
 
 def _row_budget(trace: Trace) -> int:
     """Return how many weights a row may have so that one example stays within MOST_WEIGHTS."""
-    rows = [(math.prod(call.shape[1:3]), _row_width(call)) for call in trace.calls]
-    if sum(count * width for count, width in rows) <= MOST_WEIGHTS:
-        return max((width for _, width in rows), default=1)
-    return max(1, MOST_WEIGHTS // sum(count for count, _ in rows))
+    rows = [(math.prod(call.shape[1:3]), _row_width(call), call.k) for call in trace.calls]
+    if sum(count * width * (1 if k is None else KEPT_COST) for count, width, k in rows) <= MOST_WEIGHTS:
+        return max((width for _, width, _ in rows), default=1)
+    return max(1, MOST_WEIGHTS // (KEPT_COST * sum(count for count, _, _ in rows)))
 
 
 def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:

@@ -14,7 +14,7 @@ const CAPTION_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
 const HEIGHT = 15;
 // Where rows are as close as this, labels are a little smaller, so that each row still has its own.
 const CLOSE_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
-const CLOSE_HEIGHT = 12;
+const CLOSE_HEIGHT = 11;
 const CLOSE_PX = 17;
 // Labels in one picture: more is a wall of text.
 const MOST_LABELS = 400;
@@ -218,7 +218,7 @@ function addAnswers(wishes: Wishes, scene: LabelScene): void {
     const name = labelOf(outputs.names[answer]!, 18);
     const share = outputs.probabilities[answer]!;
     const text = Number.isFinite(share) ? `${name}  ${roundPercent(share)}` : name;
-    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right"], {
+    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right", "above", "below"], {
       priority: 90 - answer, colour: theme.ink, font: answer === 0 ? STRONG_FONT : LABEL_FONT, alpha: isLit ? 1 : 0.45,
     });
   }

@@ -80,7 +80,7 @@ export class Matrix {
     const mark = call.kind === "cross" ? "×" : "";
     return button({
       class: "row-name", text: `L${call.layer}${mark}`,
-      title: `${model.layerName(call.number)} (${call.site}): show or hide`, label: `show ${model.layerName(call.number)}`,
+      title: `${model.layerName(call.number)} (${call.site}): show or hide`, label: `L${call.layer}${mark}: show ${model.layerName(call.number)}`,
       on: {
         click: () => {
           if (model.choice.view === "layer") {

@@ -164,7 +164,7 @@ export class Stage {
     this.only = null;
     if (only !== null) this.requestDraw();
     const [width, height] = this.size;
-    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
+    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice)[0];
     return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, style);
   }
 
@@ -321,7 +321,7 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
-    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice.scale);
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
     const some = (count: number) => (onlyPatches ? 0 : count);
     const picture: Picture = {
       frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },

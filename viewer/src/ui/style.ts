@@ -113,7 +113,7 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
 
-.matrix-view { position: relative; overflow: hidden; min-width: 0; background: var(--paper); }
+.matrix-view { position: relative; contain: strict; min-width: 0; background: var(--paper); }
 .heads-view { position: absolute; inset: 0; display: grid; grid-template-rows: auto minmax(0, 1fr); }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; padding: 7px 12px 3px; font-size: 12px; }
 .tools .segments[hidden], .tools .segments :disabled, .legend[hidden] { display: none; }
@@ -193,7 +193,7 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
 .strip .line + .line { margin-top: 5px; }
 .strip .side { font-size: 11px; color: var(--soft); margin-right: 6px; min-width: 44px; }
 .word { padding: 0 6px; border-radius: 5px; border: 1px solid transparent; line-height: 20px; max-width: 200px; overflow: hidden; text-overflow: ellipsis;
-  background: color-mix(in oklab, var(--accent) var(--share, 0%), var(--raised)); }
+  background: color-mix(in oklab, var(--accent) calc(var(--share, 0%) * var(--tint)), var(--raised)); }
 .word:hover { border-color: var(--soft); }
 .word[aria-pressed=true] { border-color: var(--mark); box-shadow: inset 0 0 0 1px var(--mark); }
 .word[data-found=yes] { outline: 2px solid var(--plus); outline-offset: -1px; }

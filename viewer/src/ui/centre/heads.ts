@@ -31,8 +31,7 @@ type End = "query" | "key";
 /** What stands out: a token with its end, or one edge. */
 type Focus = { end: End; token: number } | { edge: Edge };
 /** An edge that the threshold hides. */
-type Pair = { query: number; key: number; head: number; sign: number };
-type Below = { pair: Pair; share: number };
+type Below = { query: number; key: number; head: number; share: number };
 
 class Heads implements CentreView {
   readonly element: HTMLElement;
@@ -161,16 +160,17 @@ class Heads implements CentreView {
     const { theme, layout, model, call } = this;
     const { edges } = model.order;
     const lines: Line[] = [];
-    const add = ({ query, key, head, sign }: Pair, level: number, width: number, alpha: number) => {
-      const hex = sign ? (sign > 0 ? theme.plus : theme.minus) : headColour(theme, hueOfHead(model.choice, head, call.heads));
+    const add = (query: number, key: number, hex: string, level: number, width: number, alpha: number) =>
       lines.push({ from: rowOf(layout, layout.query, query), to: rowOf(layout, layout.key, key), hex, level, width, alpha });
-    };
+    const hue = (head: number) => headColour(theme, hueOfHead(model.choice, head, call.heads));
     const isToken = focus !== null && !("edge" in focus);
-    for (const { pair, share } of below) add(pair, Math.floor(share * (STEPS - 1)), 0.8, 0.7);
+    for (const { query, key, head, share } of below) add(query, key, hue(head), Math.floor(share * (STEPS - 1)), 0.8, 0.7);
     for (const n of this.lines) {
       if (isToken && edges[focus.end][n] !== focus.token) continue;
+      const rose = edges.sign[n]!;
+      const hex = rose ? (rose > 0 ? theme.plus : theme.minus) : hue(edges.head[n]!);
       const level = Math.min(STEPS - 1, Math.floor(this.strength[n]! * STEPS));
-      add(edges.at(n), level, 0.6 + (2.6 * level) / STEPS, focus && !isToken ? 0.15 : 0.55 + (0.45 * level) / STEPS);
+      add(edges.query[n]!, edges.key[n]!, hex, level, 0.6 + (2.6 * level) / STEPS, focus && !isToken ? 0.15 : 0.55 + (0.45 * level) / STEPS);
     }
     const gap = { left: layout.query.x, width: layout.key.x - layout.query.x, top: HEADROOM, height: this.canvas.clientHeight - HEADROOM };
     drawLines(context, lines, gap, theme);
@@ -179,30 +179,31 @@ class Heads implements CentreView {
     drawLines(context, [{ from, to, hex: theme.mark, level: STEPS - 1, width: 3, alpha: 1 }], gap, theme);
   }
 
-  /** Edges of a token that the threshold hides, with their share of the largest of them. */
-  private findBelow(focus: { end: End; token: number }): Below[] {
-    const { call, model } = this;
-    const shown = new Set<string>();
-    const { edges } = model.order;
-    for (let n = 0; n < Math.min(model.shown(), edges.length); n++) {
-      if (edges[focus.end][n] === focus.token) shown.add(`${edges.head[n]!} ${edges.query[n]!} ${edges.key[n]!}`);
-    }
-    const found: { pair: Pair; weight: number }[] = [];
-    const row = focus.token - this.shift();
-    for (const head of this.heads()) {
-      for (let other = 0; other < (focus.end === "query" ? call.keys : call.queries); other++) {
-        const [query, key] = focus.end === "query" ? [focus.token, other] : [other + this.shift(), focus.token];
-        const weight = weightAt(call, head, focus.end === "query" ? row : other, key);
-        if (!(weight > 0) || shown.has(`${head} ${query} ${key}`) || !passes(this.filter, this.second, query, key)) continue;
-        found.push({ pair: { query, key, head, sign: 0 }, weight });
-      }
-    }
-    const most = found.reduce((top, { weight }) => Math.max(top, weight), 0);
-    return found.map(({ pair, weight }) => ({ pair, share: weight / most })).filter(({ share }) => share > LEAST_SHARE);
+  /** Weight of a token's pair with a token at the other end; NaN where it was not kept. */
+  private weight(focus: { end: End; token: number }, head: number, other: number): number {
+    const [query, key] = focus.end === "query" ? [focus.token, other] : [other, focus.token];
+    return weightAt(this.call, head, query - queryShift(this.call, this.model.scene.sides[this.call.querySide]!.tokens.length), key);
   }
 
-  private shift(): number {
-    return queryShift(this.call, this.model.scene.sides[this.call.querySide]!.tokens.length);
+  /** Pairs of a token that the threshold hides, with their share of the largest of them. */
+  private findBelow(focus: { end: End; token: number }): Below[] {
+    const { order, choice, graph } = this.model;
+    if (choice.heads === "mean") return [];
+    const other = focus.end === "query" ? "key" : "query";
+    const { edges } = order;
+    const shown = new Set(this.lines.filter((n) => edges[focus.end][n] === focus.token).map((n) => `${edges.head[n]!} ${edges[other][n]!}`));
+    const hidden = graph.ground.hidden[this.call.keySide]!;
+    const found: Below[] = [];
+    for (const head of this.heads()) {
+      for (const token of this.layout[other].tokens) {
+        const [query, key] = focus.end === "query" ? [focus.token, token] : [token, focus.token];
+        const share = this.weight(focus, head, token);
+        if (!(share > 0) || hidden[key] || shown.has(`${head} ${token}`) || !passes(this.filter, this.second, query, key)) continue;
+        found.push({ query, key, head, share });
+      }
+    }
+    const most = found.reduce((all, { share }) => Math.max(all, share), 0);
+    return found.map((one) => ({ ...one, share: one.share / most })).filter(({ share }) => share > LEAST_SHARE);
   }
 
   /** Weights of one token's pairs, each head a bar beside the token at the other end. */
@@ -210,8 +211,7 @@ class Heads implements CentreView {
     const { layout, call, theme, model } = this;
     const heads = this.heads().slice(0, MOST_BARS);
     const other = focus.end === "query" ? layout.key : layout.query;
-    const weight = (head: number, token: number) =>
-      focus.end === "query" ? weightAt(call, head, focus.token - this.shift(), token) : weightAt(call, head, token - this.shift(), focus.token);
+    const weight = (head: number, token: number) => this.weight(focus, head, token);
     const most = heads.reduce((all, head) => other.tokens.reduce((top, token) => Math.max(top, weight(head, token) || 0), all), 1e-30);
     const left = focus.end === "query" ? other.x + layout.label + 8 : other.x - layout.label - 8 - layout.cell * heads.length;
     const thick = Math.max(0.7, other.step - Math.min(4, 0.2 * other.step));
@@ -246,7 +246,7 @@ class Heads implements CentreView {
       const other = focus.end === "query" ? "key" : "query";
       ends[focus.end].add(focus.token);
       for (const n of this.lines) if (edges[focus.end][n] === focus.token) ends[other].add(edges[other][n]!);
-      for (const { pair, share } of below) if (share > NAMED_SHARE) ends[other].add(pair[other]);
+      for (const one of below) if (one.share > NAMED_SHARE) ends[other].add(one[other]);
     }
     const isOwn = (end: End, token: number) => focus !== null && ("edge" in focus ? ends[end].has(token) : focus.end === end && focus.token === token);
     const wishes = (["query", "key"] as const).flatMap((end) => {

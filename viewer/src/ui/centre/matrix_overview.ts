@@ -70,7 +70,7 @@ export class MatrixOverview {
       const name = `${this.model.layerName(one.call)}, head ${one.head}${one.isUniform ? ", uniform" : ""}`;
       const said = [name, ...sayFacts(one, isChange)];
       return [one, button({
-        class: "head-cell", label: said.join(", "), title: said.join("\n"),
+        class: "head-cell", title: said.join("\n"),
         on: { click: () => this.model.choose({ layer: one.call, head: one.head, matrix: "head" }) },
       }, this.pictures.add(scene, one, look, largest),
       make("span", { text: `${scene.calls[one.call]!.layer}.${one.head}` }), make("span", { class: "number" }), make("i"))];
@@ -106,6 +106,7 @@ export class MatrixOverview {
       const cell = this.cells.get(one)!;
       const value = measure ? one.values[measure] : Number.NaN;
       cell.children[2]!.textContent = value === value ? rough(value) : one.isUniform ? "uniform" : "";
+      cell.ariaLabel = `${cell.children[1]!.textContent} ${cell.children[2]!.textContent}: ${cell.title.replaceAll("\n", ", ")}`;
       cell.style.setProperty("--share", `${(100 * size(one)) / most}%`);
       const isHere = one.call === choice.layer && one.head === choice.head;
       cell.setAttribute("aria-current", String(isHere));

@@ -90,7 +90,7 @@ class Neuron implements CentreView {
       picker("head", Array.from({ length: call.heads }, (_, head) => `head ${head}`), this.head, (head) => model.choose({ head, solo: null })),
       picker("query token", real.map((token) => `${token}: ${this.token("query", token)}`), real.indexOf(this.query), (n) => this.select(real[n]!)),
       this.sort);
-    this.row = vectors && this.query >= 0 ? neuronRow(call, vectors, this.head, this.query - shift) : null;
+    this.row = vectors && this.query >= 0 && !model.scene.before ? neuronRow(call, vectors, this.head, this.query - shift) : null;
     this.order = (this.row?.keys ?? []).map((_, n) => n);
     if (this.byWeight) this.order.sort((a, b) => this.row!.weight[b]! - this.row!.weight[a]!);
     this.said.textContent = this.explain();

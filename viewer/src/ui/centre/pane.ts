@@ -3,7 +3,7 @@
 import { hueOfHead, MOST_HUES, toggledHeads } from "../../scene/choice";
 import { ATTENTION, CROSS, type Edge } from "../../scene/edges";
 import { nodeOf } from "../../scene/nodes";
-import { queryShift, weightAt } from "../../scene/rows";
+import { judgedWeight, queryShift, weightAt } from "../../scene/rows";
 import type { CallData } from "../../wire/scene";
 import { button, make } from "../element";
 import type { Model } from "../model";
@@ -75,13 +75,14 @@ export class HeadChips {
 export function edgeOf(model: Model, call: CallData, head: number, query: number, key: number): Edge {
   const shift = queryShift(call, model.scene.sides[call.querySide]!.tokens.length);
   const weight = weightAt(call, head, query - shift, key);
+  const row = head * call.queries + query - shift;
   const kind = call.querySide === call.keySide ? ATTENTION : CROSS;
   const plane = kind === CROSS ? model.scene.sides[call.keySide]!.planes - 1 : call.plane;
   return {
-    kind, call: call.number, head, query, key, weight, mass: weight, judged: weight, flat: false, sign: 0,
+    kind, call: call.number, head, query, key, weight, mass: weight, flat: false, sign: 0, judged: judgedWeight(call, row, weight),
     from: nodeOf(model.index, call.querySide, call.plane, query), to: nodeOf(model.index, call.keySide, plane, key),
     reverse: kind === ATTENTION && query !== key ? weightAt(call, head, key - shift, query) : Number.NaN,
-    lift: weight * (call.visible[head * call.queries + query - shift] ?? Number.NaN),
+    lift: weight * (call.visible[row] ?? Number.NaN),
     contribution: call.valueNorm ? weight * call.valueNorm[head * call.keys + key]! : Number.NaN,
   };
 }
