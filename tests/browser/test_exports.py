@@ -186,5 +186,6 @@ def test_views_in_the_graphs_place_are_saved_too(open_page, page_path, view):
     opened.page.wait_for_timeout(300)
     check_drawn(picture(save(opened, "PNG", 2)))
     root = ET.fromstring(save(opened, "SVG"))
-    assert len(list(root.iter(f"{SVG}text"))) > 10
+    # The head view writes its tokens on a canvas, which stays pixels.
+    assert len(list(root.iter(f"{SVG}text"))) > (3 if view == "heads" else 10)
     opened.check_behaved()
