@@ -177,3 +177,15 @@ def test_state_link_and_captions_are_copied(open_page, page_path):
     again.page.goto("about:blank")
     again.page.goto(copied["link"])
     again.wait_for(lambda s: s.get("scale") == "lift" and s["view"] == "front", "the link's view is shown")
+
+
+@pytest.mark.parametrize("view", ["matrix", "heads", "table"])
+def test_views_in_the_graphs_place_are_saved_too(open_page, page_path, view):
+    opened = open_page(page_path)
+    apply(opened, {"view": view})
+    opened.page.wait_for_timeout(300)
+    check_drawn(picture(save(opened, "PNG", 2)))
+    root = ET.fromstring(save(opened, "SVG"))
+    # The head view writes its tokens on a canvas, which stays pixels.
+    assert len(list(root.iter(f"{SVG}text"))) > (3 if view == "heads" else 10)
+    opened.check_behaved()

@@ -24,6 +24,10 @@ TOP = 1_000_000
 FEW_PLANES = 5
 # A label that has to stand further from its node than this many lines is left out.
 FARTHEST_LINES = 3.0
+# In a column each label stays in its row: within this many lines.
+NEAR_LINES = 0.3
+# Letters below this many points are read by nobody; then some rows go without a label.
+SMALLEST_FONT = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +155,10 @@ class Labels:
         to_right = at[:, 0] > middle + 0.5 if labels.left else np.ones(len(at), dtype=bool)
         if not labels.left:
             to_right &= at[:, 0] >= middle - 0.5
+        farthest = FARTHEST_LINES * line
+        if self.scene.layout == "line":  # a label that leaves its row names another
+            line = self._fit_rows(labels, at, line)
+            farthest = NEAR_LINES * line
         leaders: list[Points] = []
         shown = np.zeros(len(at), dtype=bool)
         importance = np.nan_to_num(nodes.received[labels.nodes])
@@ -158,7 +166,7 @@ class Labels:
             if not (labels.right if is_right else labels.left):
                 continue
             group = np.flatnonzero(to_right == is_right)
-            places = spread(at[group, 1], importance[group], line, FARTHEST_LINES * line)
+            places = spread(at[group, 1], importance[group], line, farthest)
             for index, y in zip(group, places, strict=True):
                 if np.isnan(y):
                     continue
@@ -167,6 +175,15 @@ class Labels:
         for text, is_shown in zip(labels.texts, shown, strict=True):
             text.set_visible(bool(is_shown))
         return leaders
+
+    def _fit_rows(self, labels: LabelSet, at: Points, line: float) -> float:
+        """Make labels as small as their rows, down to what can be read; return their height in pixels."""
+        rows = np.diff(np.sort(at[:, 1]))
+        step = float(np.median(rows)) if len(rows) else line
+        share = float(np.clip(step / line, min(1, SMALLEST_FONT / self.scene.font), 1))
+        for text in labels.texts:
+            text.set_fontsize(self.scene.font * share)
+        return line * share
 
     def _put(self, text: Text, node: Points, y: float, is_right: bool, line: float) -> list[Points]:
         away = self.gaps.get(id(text), 0.62) * line + min(abs(y - node[1]) * 0.8, line)

@@ -11,6 +11,7 @@ from headscape.draw.theme import MOST_HUES, Theme
 from headscape.errors import OptionError
 from headscape.graph.columns import EdgeKind, NodeKind
 from headscape.graph.graph import Graph
+from headscape.graph.layouts import TOWER_GAP
 from headscape.graph.prune import keep_nuclei
 from headscape.trace.trace import Trace
 
@@ -33,6 +34,9 @@ MOST_GAP = 4.0
 ELEVATION = 13.0
 # Room for the last plane's labels before the classes, in gaps for each plane: labels do not shrink with gaps.
 CLASS_SPACE = 0.06
+
+# Columns between the last plane of one side and the first of the next, in the front view.
+SIDE_STEP = 1.9
 
 Points = npt.NDArray[np.float64]
 Camera3 = tuple[float, float, float]
@@ -132,6 +136,8 @@ def set_scene(
         layout = "line" if view == "front" else "grid" if has_grid else "ring"
     font = float(np.clip(size_px[0] / 140, 6.5, 9.5))
     at = graph.layout(layout, seed=seed, gap=1.0).astype(float)
+    if view == "front":
+        stand_in_line(at, graph)
     at[hidden(graph, view)] = np.nan
     planes = max(side.planes for side in graph.sides)
     at[graph.nodes.kind == NodeKind.CLASS, 0] += CLASS_SPACE * planes
@@ -141,6 +147,20 @@ def set_scene(
     azim, elev, gap = _aim(at, wide, view, margin)
     at[:, 0] *= gap
     return Scene(graph, at, gap, layout, view, theme, font, pictures), Camera(azim, elev, room)
+
+
+def stand_in_line(at: Points, graph: Graph) -> None:
+    """Move sides from above each other to one behind the other, those that are only read first.
+
+    So edges across sides run through the space between two towers, and not along a column.
+    """
+    asking = {call.query_side for call in graph.calls}
+    start = 0.0
+    for side in sorted(range(len(graph.sides)), key=lambda number: number in asking):
+        of_side = graph.nodes.side == side
+        at[of_side, 0] += start
+        at[of_side, 2] -= (side - (len(graph.sides) - 1) / 2) * (2 + TOWER_GAP)
+        start += graph.sides[side].planes - 1 + SIDE_STEP
 
 
 def hidden(graph: Graph, view: str) -> npt.NDArray[np.bool_]:
@@ -170,7 +190,7 @@ def _room(
     letter, line = font * 0.85, font * 1.39 * 1.2  # pixels at 100 dpi
     labels = [len(str(label)[:16]) for label in graph.nodes.label[graph.nodes.kind == NodeKind.TOKEN]]
     margin = min(0.16, (max(labels, default=4) * letter + 1.6 * line) / width)
-    classes = [len(str(label)[:16]) + 6 for label in graph.nodes.label[graph.nodes.kind == NodeKind.CLASS]]
+    classes = [len(str(label)[:16]) + 9 for label in graph.nodes.label[graph.nodes.kind == NodeKind.CLASS]]
     right = margin if not classes or view == "layer" else min(0.22, (max(classes) * letter + line) / width)
     # At the bottom the legend's usual three rows and the planes' captions; compose() knows better.
     return (margin, 5.4 * line / height, 1 - right, 1 - 4.8 * line / height)

@@ -268,8 +268,8 @@ def _join(
     partner = np.full(len(key), -1)
     reverse = np.full(len(key), np.nan, np.float32)
     if kind == ATTENTION:
-        partner, reverse = _partners(rows)
-        reverse = np.where(is_loop, np.float32(np.nan), reverse)
+        partner, found = _partners(rows)
+        reverse[~is_loop] = found[~is_loop]
     folded_query = (
         folded[np.minimum(token, len(folded) - 1)] & (token < len(folded)) if pair else is_loop & False
     )
@@ -294,9 +294,7 @@ def _join(
     key_plane = nodes.planes[call.key_side] - 1 if kind == CROSS else call.plane
     there_node = nodes.first_of(call.key_side, key_plane) + key
     even = 1 / max(int(call.visible(chosen.example).max(initial=1)), 1)
-    judged = np.where(visible == 1, mass * even, mass)
-    if kind == VALUE:
-        judged = np.where(np.isnan(added), judged, added)
+    judged = np.where((kind == VALUE) & ~np.isnan(added), added, np.where(visible == 1, mass * even, mass))
     from_query = kind == ATTENTION and chosen.direction != "backward"
     edges = ScreenEdges(
         kind=np.full(len(key), kind),

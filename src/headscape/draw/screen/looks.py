@@ -33,7 +33,7 @@ LIGHT = Theme(
     plus="#00705a",
     minus="#c2410c",
     mark="#e0006c",
-    heads=("#0072b2", "#d55e00", "#009e73", "#b0408f", "#a67c00", "#3a9bdc", "#6b4fbb", "#555b63"),
+    heads=("#1e76ff", "#d19200", "#019361", "#803a00", "#22a9f2", "#89638e", "#183586", "#00212d"),
     pale=0.85,
 )
 DARK = Theme(
@@ -49,8 +49,8 @@ DARK = Theme(
     plus="#4fd1b0",
     minus="#ff9b5c",
     mark="#ff5fa8",
-    heads=("#4ea8ff", "#ff8c42", "#2fc48d", "#ef7fd0", "#e3c567", "#8fd8ff", "#b39cff", "#c5ccd6"),
-    pale=0.34,
+    heads=("#5ec5fd", "#ba8800", "#049f5a", "#f149a9", "#9970ff", "#e2d974", "#a4e5af", "#daf5ff"),
+    pale=0.4,
 )
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 

@@ -33,7 +33,7 @@ function copyElement(element: Element, frame: Frame, out: SVGElement): void {
   }
   out.append(tag("rect", { ...place, fill: style.backgroundColor, opacity: style.opacity }));
   if (element instanceof HTMLCanvasElement && element.width && element.height) {
-    out.append(tag("image", { ...place, preserveAspectRatio: "none", href: element.toDataURL() }));
+    out.append(tag("image", { ...place, preserveAspectRatio: "none", "image-rendering": style.imageRendering, href: element.toDataURL() }));
   }
   const inner = style.overflow === "visible" ? frame : { ...frame, clip: overlap(box, frame.clip) };
   for (const child of element.childNodes) {
