@@ -1,9 +1,9 @@
 """What can be read off a picture of edges: its pixels along each edge, compared with the true weights.
 
 A line is followed along the middle of its curve. At each place the pixels across it that look more like the
-line's middle than like what lies behind belong to the line; their differences from the background (CIE76, D65)
-are added up, in Delta-E x CSS pixels. A line's readback is the median of these along its curve, so that a
-crossing does not count. Nothing of what the drawing program knows of an edge but its place is used.
+line's middle than like what lies behind belong to the line; their differences from the background (CIE76,
+D65) are added up, in Delta-E x CSS pixels. A line's readback is the median of these along its curve, so that
+a crossing does not count. Nothing of what the drawing program knows of an edge but its place is used.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ MIDDLE = (0.15, 0.85)
 ACROSS_PX = 0.5
 # Degrees that a CSS pixel takes up: 96 dots an inch, seen from 60 cm.
 PIXEL_DEG = 0.0252
-# Noticeable differences of lightness, Stone, Szafir and Setlur 2014: p (A + B / degrees), for half of the readers.
+# Noticeable differences of lightness, Stone, Szafir and Setlur 2014: p (A + B / degrees), p of the readers.
 ND_SHARE, ND_A, ND_B = 0.5, 10.16, 1.50
 # Differences below this are no line at all, Delta-E.
 LEAST_SEEN = 1.0
@@ -93,6 +93,10 @@ class Read:
 
     amount: Doubles
     width: Doubles
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "Read":
+        """Return what was read off some of the edges."""
+        return Read(self.amount[chosen], self.width[chosen])
 
     @property
     def steps(self) -> Doubles:
@@ -176,7 +180,7 @@ def levels(steps: Doubles) -> float:
 class Scores:
     """Readback of one picture's edges that are compared with one another."""
 
-    edges: int
+    drawn: int
     rho: float
     tau: float
     auc: float
@@ -194,7 +198,7 @@ def score(true: Doubles, read: Read) -> Scores:
     steps = read.steps
     rest = steps[~top] if (~top).any() else np.zeros(1)
     return Scores(
-        edges=len(true),
+        drawn=len(true),
         rho=spearman(true, read.amount),
         tau=sure_tau(true, read.amount),
         auc=auc(read.amount, top),

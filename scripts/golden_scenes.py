@@ -53,4 +53,4 @@ if __name__ == "__main__":
     write_golden("scene-1-dense", pictured(example_trace(layers=1, tokens=WORDS, padding=1)), 1)
     write_golden("scene-1-top", example_trace(layers=1, tokens=WORDS, k=3, decoder=True), 0)
     scene.EXACT_WEIGHTS = 0
-    write_golden("scene-1-coded", example_trace(layers=1, tokens=WORDS), 0)
+    write_golden("scene-1-bytes", example_trace(layers=1, tokens=WORDS), 0)

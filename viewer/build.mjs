@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 const FOLDER = new URL("../src/headscape/view/static/", import.meta.url).pathname;
 // The viewer, which travels in every page and every notebook cell; and what only a widget or the served page adds.
 const SCRIPTS = { index: "viewer.js", widget: "widget.js", served: "served.js" };
-const MOST_GZIP_BYTES = 76 * 1024;
+const MOST_GZIP_BYTES = 90 * 1024;
 
 await mkdir(FOLDER, { recursive: true });
 for (const [entry, output] of Object.entries(SCRIPTS)) {

@@ -59,8 +59,8 @@ class Wrapper(nn.Module):
     show : bool
         False records the trace and draws nothing.
     **options
-        ``tokens``, ``keep``, ``values``, ``classes``, ``patches``, ``strict``, ``gradients``: see
-        :func:`headscape.capture`.
+        ``tokens``, ``keep``, ``values``, ``classes``, ``patches``, ``strict``, ``gradients``,
+        ``vectors``: see :func:`headscape.capture`.
 
     Raises
     ------

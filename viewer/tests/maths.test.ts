@@ -118,6 +118,8 @@ describe("numbers", () => {
     expect(quantity(0.00012346)).toBe("0.0001235");
     expect(quantity(0.25, codeError(0.25, "sqrt_u16"))).toBe("0.2500");
     expect(quantity(0.00012345, codeError(0.00012345, "sqrt_u16"))).toBe("0.000123");
+    expect(quantity(0.25, codeError(0.25, "sqrt_u8"))).toBe("0.2500");
+    expect(quantity(0.0123456, codeError(0.0123456, "sqrt_u8"))).toBe("0.012");
     expect(quantity(0.5, 0.01)).toBe("0.5");
     expect(quantity(Number.NaN)).toBe("not captured");
     expect(quantity(0)).toBe("0");

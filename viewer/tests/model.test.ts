@@ -37,12 +37,23 @@ async function modelOf(...firsts: string[]): Promise<Model> {
 describe("a fresh view", () => {
   it("shows at most two edges a token in the layer's plane, the strongest of them", async () => {
     const model = await modelOf("a");
-    model.choose({ values: false });
+    model.choose({ view: "layer" });
     expect(model.shown()).toBe(2 * TOKENS);
     const edges = allEdges(model.graph.parts);
     const masses = [...edges.mass.subarray(0, edges.length)].sort((a, b) => b - a);
     const best = masses.slice(0, 2 * TOKENS).reduce((sum, mass) => sum + mass, 0);
     expect(model.order.massBefore[model.shown()]).toBeCloseTo(best, 5);
+  });
+
+  it("shows one edge a token and layer where all layers share the canvas, until the person says how many", async () => {
+    const model = await modelOf("a");
+    model.choose({ values: false });
+    expect(model.shown()).toBe(TOKENS);
+    model.setSlider(model.sliders.layer + 0.05);
+    const chosen = model.shown();
+    expect(chosen).toBeGreaterThan(TOKENS);
+    model.choose({ view: "layer" });
+    expect(model.shown()).toBe(chosen);
   });
 });
 
@@ -62,6 +73,38 @@ describe("the threshold", () => {
     expect(order.massBefore.at(-1)).toBeCloseTo(graph.mass, 4);
     expect(model.order).toBe(order); // nothing was built anew
     expect(model.graph).toBe(graph);
+  });
+});
+
+describe("a choice of looks", () => {
+  it("keeps the edges that there are, and another one does not", async () => {
+    const model = await modelOf("a");
+    const { graph, order } = model;
+    model.choose({ scale: "lift", layout: "line" });
+    expect([model.graph, model.order]).toEqual([graph, order]);
+    expect(model.graph).toBe(graph);
+    expect(model.order).toBe(order);
+    model.choose({ prune: "strength" });
+    expect(model.graph).toBe(graph);
+    expect(model.order).not.toBe(order);
+    for (const change of [{ direction: "forward" }, { sinks: "folded" }, { view: "layer" }, { heads: "mean" }, { solo: { call: 0, head: 1 } }] as const) {
+      const before = model.graph;
+      model.choose(change);
+      expect(model.graph).not.toBe(before);
+    }
+  });
+
+  it("folds sinks away, and says what they held", async () => {
+    const model = await modelOf("[CLS]");
+    const { total, mass } = model.graph;
+    model.choose({ sinks: "folded" });
+    expect(model.graph.total).toBeLessThan(total);
+    expect(model.graph.mass).toBeCloseTo(mass, 5);
+    const whole = model.scene.calls[0]!.weight;
+    let held = 0;
+    for (let row = 0; row < HEADS * TOKENS; row++) held += whole[row * TOKENS]!;
+    const share = Math.round((100 * held) / (HEADS * TOKENS));
+    expect(model.graph.dropped[0]!.replace("\u202f", " ")).toMatch(new RegExp(`^sink \\[CLS\\] folded: ${share}[.\\d]* % of attention$`));
   });
 });
 

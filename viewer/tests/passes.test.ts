@@ -36,6 +36,16 @@ describe("a generation with a cache", () => {
     expect(firstRow(joinPasses(passes))).toBe(0);
   });
 
+  it("joined, has the means over all its rows as measures", () => {
+    const measured = passes.map((pass, n) => ({
+      ...pass, calls: pass.calls.map((call) => ({ ...call, measures: Float32Array.of(n, 10 * n, Number.NaN, 1) })),
+    }));
+    const [entropy, distance, sink, contribution] = joinPasses(measured).calls[0]!.measures!;
+    expect([entropy, distance, contribution]).toEqual([(0 * 2 + 1 + 2) / 4, (0 * 2 + 10 + 20) / 4, 1]); // of 2, 1 and 1 rows
+    expect(sink).toBeNaN();
+    expect(joinPasses(passes).calls[0]!.measures).toBeNull();
+  });
+
   it("joined from top-k passes, keeps each row's keys and shares", () => {
     const top = (keys: number[][], weights: number[][], kept: number[], from: number, to: number) =>
       sceneOf({ weights: head(from, to), tokens: words(to), top: { keys: [keys], weights: [weights], kept: [kept] } });
@@ -49,9 +59,28 @@ describe("a generation with a cache", () => {
     expect(joined.k).toBe(2);
   });
 
+  it("joined, has every pass's query vectors head by head, and the newest keys", () => {
+    const withVectors = (from: number, to: number, scale: number | null = 1) => {
+      const { arrays, meta } = smallScene({ weights: [head(from, to)[0]!, head(from, to)[0]!], tokens: words(to) });
+      const count = (length: number, first: number) => Float32Array.from({ length: 2 * length }, (_, n) => 100 * Math.floor(n / length) + first + (n % length));
+      if (scale === null) return readScene(pack(arrays, meta));
+      arrays["query_vector.0"] = { shape: [2, to - from, 1], data: count(to - from, from) };
+      arrays["key_vector.0"] = { shape: [2, to, 1], data: count(to, 0) };
+      Object.assign(meta["calls"][0], { width: 1, scale });
+      return readScene(pack(arrays, meta));
+    };
+    const { vectors } = joinPasses([withVectors(0, 2), withVectors(2, 3), withVectors(3, 4)]).calls[0]!;
+    expect([...vectors!.query]).toEqual([0, 1, 2, 3, 100, 101, 102, 103]);
+    expect([...vectors!.key]).toEqual([0, 1, 2, 3, 100, 101, 102, 103]);
+    expect(joinPasses([withVectors(0, 2, 2), withVectors(2, 3)]).calls[0]!.vectors).toBeNull();
+    expect(joinPasses([withVectors(0, 2, null), withVectors(2, 3)]).calls[0]!.vectors).toBeNull();
+  });
+
   it("leaves room for the tokens to come: a token never moves", () => {
     const sides = reserve(passes[0]!.sides, [4]);
-    expect(planePlaces("line", sides[0]!).places).toEqual(linePlaces(4).slice(0, 2));
+    const { places, rest } = planePlaces("line", sides[0]!);
+    expect(places).toEqual(linePlaces(4).slice(0, 2));
+    expect(rest).toEqual(linePlaces(4).slice(2));
     expect(planePlaces("ring", sides[0]!).places[1]![0]).toBeCloseTo(1); // a quarter of the circle
   });
 });

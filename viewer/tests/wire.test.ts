@@ -98,6 +98,19 @@ describe("a scene", () => {
     expect(hundredth).toBeCloseTo(0.01, 4);
   });
 
+  it("undoes bytes of square roots, the strong of which stand apart", () => {
+    const { arrays, meta } = small();
+    arrays["weight.0"] = { shape: [1, 2, 2], data: Uint8Array.of(0, 255, 64, 255) };
+    arrays["strong.0"] = { shape: [2], data: Uint16Array.of(65535, 32768) };
+    meta["calls"][0].code = "sqrt_u8";
+    const [none, one, weak, quarter] = readScene(pack(arrays, meta)).calls[0]!.weight;
+    expect([none, one, weak]).toEqual([0, 1, 1 / 64]);
+    expect(quarter).toBeCloseTo(0.25, 4);
+    arrays["strong.0"]!.shape = [3];
+    arrays["strong.0"]!.data = Uint16Array.of(1, 2, 3);
+    expect(() => readScene(pack(arrays, meta))).toThrow("3 strong weights, but its codes name 2");
+  });
+
   it("makes nothing of NaN and negative weights", () => {
     const { arrays, meta } = small();
     arrays["weight.0"]!.data.set([Number.NaN, -1, Infinity, 0.5]);

@@ -178,7 +178,7 @@ def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], C
             AttentionCall(
                 path=path, site=site, layer=layer, kind=one.origin.kind, source=one.origin.source,
                 query_side=side, key_side=found.of_key[layer], plane=planes[side], shape=one.shape,
-                arrays=one.arrays, self_check=one.self_check, nan_rows=one.nan_rows,
+                arrays=one.arrays, self_check=one.self_check, nan_rows=one.nan_rows, scale=one.scale,
             )
         )  # fmt: skip
         runs[path] += 1

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headscape.intercept.factors import Vectors, vectors_of
 from headscape.intercept.gradients import Live
-from headscape.intercept.grids import Meeting
+from headscape.intercept.grid import Meeting
 from headscape.intercept.layout import Axes, Layout, find_layout
 from headscape.intercept.lineage import Lineage, Mark, Meet, Role
 from headscape.intercept.names import Names
@@ -44,6 +45,7 @@ class Found:
     has_own_rows: bool = False  # each head has other rows
     bend: str = ""
     live: Live | Literal["dropped"] | None = None  # what weights and values gave, for gradients
+    vectors: Vectors | None = None  # of a product that the model wrote
 
 
 class Calls:
@@ -78,7 +80,8 @@ class Calls:
         check = None
         if found.mixed is not None and self.options.values:
             check = OutputCheck(found.value, found.mixed)
-        seen = self.recorder.record(found.rows, origin, check, found.live)
+        vectors = vectors_of(found.rows, found.vectors) if self.options.vectors else None
+        seen = self.recorder.record(found.rows, origin, check, found.live, vectors)
         return seen, Meet(standing.codes, seen.flow, began)
 
     def _standing(self, found: Found) -> Standing:
@@ -162,13 +165,16 @@ class Calls:
             rows = Written(layout.weights(meeting.weights, axes.weights), mask)
             value = layout.keys_of(meeting.values.detach(), meeting.value_axes)
             mixed = layout.queries_of(result.detach(), meeting.result_axes)
+            vectors = None
+            if grid.factors is not None:
+                vectors = grid.factors.laid(lambda t: layout.weights(t, axes.weights))
         dropped, result_axes = grid.whole is not None, meeting.result_axes
         same_length = rows.shape[2] <= rows.shape[3]
         found = Found(
             "written", rows, value, None if dropped else mixed,
             _grouped(layout, axes, meeting.rows, meeting.keys), (grid.query_from, grid.key_from),
             is_alike=grid.query_from == grid.key_from and same_length, pieces=grid.pieces,
-            has_own_rows=layout.rows_differ, bend=grid.bend,
+            has_own_rows=layout.rows_differ, bend=grid.bend, vectors=vectors,
             live="dropped" if dropped else Live(result, lambda t: layout.queries_of(t, result_axes)),
         )  # fmt: skip
         shown = Shown(layout, axes, meeting.rows, result, meeting.result_axes)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from headscape.intercept.factors import Vectors
 from headscape.intercept.ops import name_of
 
 _WHOLE = ("_transformer_encoder_layer_fwd", "_native_multi_head_attention")
@@ -25,17 +26,28 @@ class Parts:
     weights: Tensor | None = None
     value: Tensor | None = None
     mixed: Tensor | None = None  # what the heads gave, (batch, head, query, width)
+    factors: tuple[Tensor, Tensor] | None = None  # (batch * head, query, width), (batch * head, width, key)
     kernel: tuple[Any, ...] | None = None  # query, key, value of a kernel that keeps no weights
     kernel_options: dict[str, Any] = field(default_factory=dict)
     sums: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # norms of the two summands
+
+    def vectors(self, batch: int, full: int) -> Vectors | None:
+        """Return the vectors of the weights, padded to ``full`` tokens; torch.nn has scaled the queries."""
+        if self.weights is None or self.factors is None:
+            return None
+        query, key = self.factors[0], self.factors[1].transpose(1, 2)
+        query, key = (torch.nn.functional.pad(t, (0, 0, 0, full - t.shape[1])) for t in (query, key))
+        query, key = (t.reshape(batch, -1, full, t.shape[2]) for t in (query, key))
+        return Vectors(query, key, scale=1.0)
 
 
 class Inside(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees the native functions that a fused one is made of."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_factors: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.parts = Parts()
+        self._with_factors = with_factors
         self._soft: Tensor | None = None
 
     def __torch_dispatch__(
@@ -53,6 +65,8 @@ class Inside(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._soft = result
         elif name == "bmm" and self._soft is not None and self.parts.weights is None:
             self._meet(args, result)
+        elif name == "bmm" and self._with_factors and self._soft is None:
+            self.parts.factors = args[0].clone(), args[1]  # torch puts its result where the queries were
         elif any(part in name for part in _KERNELS):
             self.parts.kernel, self.parts.kernel_options = args, kwargs
             self.parts.mixed = result[0] if isinstance(result, tuple) else result

@@ -7,12 +7,14 @@ recorded is the very matrix that met the values.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from headscape.intercept.factors import find_factors, move_factors
+from headscape.intercept.grid import Grid, Meeting
 from headscape.intercept.layout import Axes
 from headscape.intercept.masks import forbidden_by
 from headscape.intercept.ops import BENDS, DROPS, MIXES, PRODUCTS
@@ -32,56 +34,14 @@ from headscape.intercept.products import (
 from headscape.intercept.shadows import Beside, is_constant, moved, moves, tensors_in
 
 
-@dataclass(frozen=True)
-class Grid:
-    """What is known of a tensor of scores or weights; shadows have its shape.
-
-    ``rows`` and ``keys`` are places of the two factors' tokens, ``hidden`` is True where a mask forbids.
-    ``bent`` tells weights from scores; ``whole`` are the weights before dropout; ``is_half``: one factor was
-    learned, not made from the input; ``is_added``: queries and keys were added, not multiplied; ``pieces``
-    tells a product of several grids; ``source`` is the grid that the largest scores were taken from;
-    ``is_deep`` tells a grid of features, not tokens; ``bend`` names what made weights of it.
-    """
-
-    rows: Tensor | None
-    keys: Tensor | None
-    hidden: Tensor | None = None
-    bent: bool = False
-    whole: Tensor | None = None
-    is_half: bool = False
-    is_added: bool = False
-    pieces: bool = False
-    source: "Grid | None" = None
-    is_deep: bool = False
-    bend: str = ""
-    query_from: int = -1
-    key_from: int = -1
-
-
-@dataclass(frozen=True)
-class Meeting:
-    """A matrix of weights that met values.
-
-    ``rows`` has axes ``axes.others``, ``keys`` the shared ones of them and then ``axes.keys``; ``result``
-    names the axes of the product, ``value`` those of the values.
-    """
-
-    grid: Grid
-    axes: Axes
-    weights: Tensor
-    hidden: Tensor | None
-    values: Tensor
-    value_axes: tuple[str, ...]
-    result_axes: tuple[str, ...]
-    rows: Tensor | None
-    keys: Tensor | None
-
-
 class Grids:
     """The grids of one pass."""
 
-    def __init__(self, places: Places, newest_call: Callable[[Sequence[Tensor]], int]) -> None:
+    def __init__(
+        self, places: Places, newest_call: Callable[[Sequence[Tensor]], int], *, with_factors: bool = False
+    ) -> None:
         self._places = places
+        self._with_factors = with_factors
         self._newest = newest_call
         self._grids: Beside[Grid] = Beside()
         self._outer: Beside[tuple[Tensor, Tensor, Names, Names]] = Beside()  # products waiting for their sum
@@ -107,7 +67,14 @@ class Grids:
                 self._grids.drop(tensor)
         if name in PRODUCTS and len(inputs) >= 2 and results:
             names = product_axes(name, args, inputs, results[0])
-            return None if names is None else self._product(name, factors_of(name, inputs), names, results[0])
+            meeting = None
+            if names is not None:
+                meeting = self._product(name, factors_of(name, inputs), names, results[0])
+            grid = self.of(results[0])
+            if grid is not None and grid.factors is not None and "alpha" in kwargs:
+                scaled = grid.factors.scaled("mul", kwargs["alpha"])
+                self._grids.put(results[0], replace(grid, factors=scaled))
+            return meeting
         if name == "sum" and results and (outer := self._outer.get(inputs[0])) is not None:
             summed = summed_axes(args, kwargs, inputs[0].dim())
             made = [f"r{n}" for n in range(inputs[0].dim()) if summed is not None and n not in summed]
@@ -154,6 +121,8 @@ class Grids:
             columns[field] = moved(name, func, args, kwargs, result, fact(field), missing)
         if name in ("cat", "stack") and columns["rows"][0] is not None:
             columns["rows"] = [self._fill_rows(columns["rows"][0])]
+        there = [g.factors for t in tensors_in(args[:1]) if (g := self.of(t)) is not None]
+        columns["factors"] = move_factors(name, func, args, kwargs, result, there, self.of)
         for place, tensor in enumerate(results):
             known: Any = {field: column[place] for field, column in columns.items()}
             self._grids.put(tensor, replace(first, **known))
@@ -212,7 +181,12 @@ class Grids:
         if new is not None and bool(new.any()):
             new = new.detach().to(torch.bool).expand(tensor.shape)
             known = new if known is None else known | new
+        factors = grid.factors
+        if factors is not None:
+            others = [a for a in (*args, *kwargs.values()) if a is not source]
+            factors = factors.carried(name, others, tensor.shape, is_bent=grid.bent)
         grid = replace(grid, bent=grid.bent or name in BENDS, rows=rows, keys=keys, hidden=known)
+        grid = replace(grid, factors=factors)
         if name in BENDS:
             grid = replace(grid, bend=name)
         for other in there:
@@ -241,7 +215,7 @@ class Grids:
             None if shadow is None else shadow.narrow(axis, 0, 1).expand(result.shape)
             for shadow in (grid.rows, grid.keys, grid.hidden)
         )
-        return replace(grid, whole=None, rows=rows, keys=keys, hidden=hidden)
+        return replace(grid, whole=None, rows=rows, keys=keys, hidden=hidden, factors=None)
 
     # products
 
@@ -318,6 +292,8 @@ class Grids:
             return
         added = name in ("add", "sub")
         grid = Grid(ends[0], ends[1], is_half=any(fixed), is_added=added)
+        if self._with_factors and not (added or any(fixed) or name == "cdist"):
+            grid = replace(grid, factors=find_factors(pair, names, result))
         self._grids.put(result, replace(grid, query_from=calls[0], key_from=calls[1]))
 
     def _mix(self, grid: Grid, own: Sequence[str], made: Sequence[str], result: Tensor) -> bool:
@@ -333,7 +309,8 @@ class Grids:
             None if shadow is None else lettered(shadow, list(own), list(made), result.shape)
             for shadow in (grid.rows, grid.keys, grid.hidden)
         )
-        self._grids.put(result, replace(grid, whole=None, rows=rows, keys=keys, hidden=hidden))
+        mixed = replace(grid, whole=None, rows=rows, keys=keys, hidden=hidden, factors=None)
+        self._grids.put(result, mixed)
         return True
 
     def _meet(
@@ -348,6 +325,7 @@ class Grids:
         along = [s is not None and any(not is_constant(s, n) for n in at) for s in (rows, keys)]
         if along[0] and not along[1]:  # scores were computed as key times query
             rows, keys, calls = keys, rows, calls[::-1]
+            grid = replace(grid, factors=grid.factors and grid.factors.swapped())
         elif along[0] and along[1]:
             rows = keys = None
         elif None not in (rows, keys) and not along[1] and any(tensor.shape[n] > 1 for n in at):

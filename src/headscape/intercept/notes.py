@@ -55,6 +55,8 @@ def notes_of(watcher: Watcher, seen: list[Seen], calls: tuple[AttentionCall, ...
         notes += [text for what, text in _NEAR.items() if what in watcher.grids.said]
     for call, one in zip(calls, seen, strict=True):
         notes += _notes_of_call(call, one, has_values=watcher.options.values)
+        if watcher.options.vectors and call.shape[0]:
+            notes += _notes_of_vectors(call)
     notes += gradient_notes(seen, asked=watcher.options.gradients)
     return notes + _silent_modules(watcher, {call.path for call in calls})
 
@@ -91,6 +93,18 @@ def _notes_of_call(call: AttentionCall, seen: Seen, *, has_values: bool) -> list
             f"{call.self_check:.2g} (expected below {limit:.2g}). Do not trust this call."
         )
     return notes
+
+
+def _notes_of_vectors(call: AttentionCall) -> list[str]:
+    where = call.site or "the model itself"
+    if not call.has_vectors:
+        return [
+            f"{where}: its scores are not one product of a query and a key each (pieces put together, heads "
+            "mixed, learned or added scores), so no query and key vectors were kept."
+        ]
+    if call.scale is None:
+        return [f"{where}: what products of queries and keys are multiplied with is not one number."]
+    return []
 
 
 def _silent_modules(watcher: Watcher, paths: set[str]) -> list[str]:

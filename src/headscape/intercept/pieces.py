@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headscape.intercept.recorder import Seen
-from headscape.trace.call import CallArrays, select_top, spread_rows
+from headscape.trace.call import CallArrays
+from headscape.trace.listing import select_top, spread_rows
 from headscape.trace.measure import row_bits
 
 _FULL = 2e-2  # how far a row put together may be from 1 (bfloat16)
@@ -94,6 +95,8 @@ def _at_all_rows(seen: Seen) -> CallArrays:
     }
     numbers = ("entropy", "distance", "first_key", "largest")
     rows |= {name: grown(getattr(arrays, name), 2, np.nan) for name in numbers}
+    if arrays.query_vectors is not None:
+        rows["query_vectors"] = grown(arrays.query_vectors, 2, np.nan)
     keys = None if arrays.keys is None else grown(arrays.keys, 2, -1)
     return replace(
         arrays, **rows, keys=keys, padded=grown(arrays.padded, 1, 1), flow=grown(arrays.flow, 2, np.nan)
@@ -119,7 +122,7 @@ def _side_by_side(spread: list[CallArrays]) -> CallArrays:
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(s, name) for s in spread], axis=1) for name in by_head
     }
-    for name in ("keys", "value_norms"):
+    for name in ("keys", "value_norms", "query_vectors", "key_vectors"):
         parts = [getattr(s, name) for s in spread]
         joined[name] = None if any(p is None for p in parts) else np.concatenate(parts, axis=1)
     return replace(first, **joined)
@@ -157,6 +160,8 @@ def _united(first: Seen, group: list[Seen], spread: list[CallArrays]) -> Seen | 
         padded_keys=np.all([s.padded_keys for s in spread], axis=0),
         received=np.sum([s.received for s in spread], axis=0),
         value_norms=_largest_norms(spread),
+        query_vectors=None,  # an edge of each piece has vectors of its own
+        key_vectors=None,
         **_statistics(matrix, visible),
     )
     return _made(first, group, arrays)
@@ -198,6 +203,7 @@ def _made(first: Seen, group: list[Seen], arrays: CallArrays) -> Seen:
         flow = np.where(np.isnan(flow), part, flow)
     made = Seen(first.origin, shape, replace(arrays, flow=flow, gradient=None), gradients="pieces")
     made.self_check = max(seen.self_check for seen in group)
+    made.scale = first.scale if len({seen.scale for seen in group}) == 1 else None
     made.size, made.half = max(seen.size for seen in group), first.half
     made.nan_rows = sum(seen.nan_rows for seen in group)
     return made

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from headscape.errors import expect_option
+from headscape.intercept.factors import Vectors
 from headscape.intercept.gradients import Backward, Live
 from headscape.intercept.keeping import Keeping
 from headscape.intercept.rows import OutputCheck, Scores, Written, aside, forbids, value_norms
@@ -38,6 +39,7 @@ class Options:
     patches: Any = None
     strict: bool = False
     gradients: bool = False
+    vectors: bool = False
 
     @classmethod
     def named(cls, owner: str, also: tuple[str, ...] = (), **given: Any) -> "Options":
@@ -93,6 +95,7 @@ class Seen:
     half: bool = False  # computed in less than float32
     size: float = 1.0  # largest number in the output that the self-check compares
     largest_sum: float = 1.0  # largest sum of a row of weights
+    scale: float | None = None  # of products of vectors
     value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
     gradients: GradientState = ""
     backward: Callable[[], Backward | None] = lambda: None  # a weak reference: the graph holds it
@@ -131,6 +134,7 @@ class Recorder:
         origin: Origin,
         check: OutputCheck | None = None,
         live: Live | Literal["dropped"] | None = None,
+        vectors: Vectors | None = None,
     ) -> Seen:
         """Work out one call's rows and keep what was asked for."""
         standing, shape = origin.standing, rows.shape
@@ -148,7 +152,10 @@ class Recorder:
         if not standing.is_plain:
             arrays = standing.spread(arrays)
             shape = (arrays.flow.shape[0], shape[1], arrays.flow.shape[2], standing.key_space.length)
-        seen = Seen(origin, shape, arrays)
+        if vectors is not None:
+            query, key = vectors.settled(standing, shape[1])
+            arrays = replace(arrays, query_vectors=query, key_vectors=key)
+        seen = Seen(origin, shape, arrays, scale=None if vectors is None else vectors.scale)
         if self.options.gradients:
             self._await_backward(seen, live, raw)
         broken = np.isnan(arrays.entropy) & (arrays.visible > 0)

@@ -233,6 +233,9 @@ def capture(
         the loss is, as with a GradScaler). Until the graph of the pass is gone, its values are held: batch x
         heads x keys x head width numbers a call, which most graphs hold anyway, but checkpointed ones do not.
         Where dropout acts on the weights the gradient is not known and stays NaN; ``trace.warnings`` says so.
+    vectors : bool, default False
+        Also keep the query and key vectors that met, ``call.query_vectors()`` and ``call.key_vectors()``:
+        batch x heads x (queries + keys) x head width numbers a call. The neuron view shows them.
 
     Returns
     -------

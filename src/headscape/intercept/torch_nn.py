@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headscape.intercept.factors import Vectors
 from headscape.intercept.gradients import Live
 from headscape.intercept.rows import Scores, Written, forbids
 
@@ -37,6 +38,7 @@ class Scope:
     _weights: Tensor | None = None
     _dropped: Tensor | None = None
     _mask: Tensor | None = None
+    _factors: tuple[Tensor, Tensor] | None = None
     inner: dict[Any, Callable[..., None]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,10 +61,22 @@ class Scope:
         if self._weights is not None and args[0] is self._weights:
             self._dropped, self.drops = result, True
 
-    def _masked_product(self, result: Tensor, mask: Tensor, *args: Any, **kwargs: Any) -> None:
-        self._mask = mask
+    def _masked_product(
+        self, result: Tensor, mask: Tensor, first: Tensor, second: Tensor, **kwargs: Any
+    ) -> None:
+        self._mask, self._factors = mask, (first, second)
+
+    def vectors(self, batch: int) -> Vectors | None:
+        """Return the vectors of a product that torch.nn wrote: its queries are scaled already."""
+        if self._factors is None or not isinstance(self.rows, Written):
+            return None
+        query, key = self._factors[0], self._factors[1].transpose(-2, -1)
+        query, key = (t.reshape(batch, -1, *t.shape[-2:]) for t in (query, key))
+        return Vectors(query, key, scale=1.0)
 
     def _product(self, result: Tensor, first: Tensor, second: Tensor, **kwargs: Any) -> None:
+        if self._weights is None:
+            self._factors = first, second
         if self._weights is not None and (first is self._weights or first is self._dropped):
             self.rows = Written(self._weights.detach(), self._mask)
             self.value, self.output, self.mixed = second, result, result

@@ -52,7 +52,7 @@ class Watcher(TorchFunctionMode):
         self.options = options
         self.places = Places(fixed)
         self.lineage = Lineage(self.places)
-        self.grids = Grids(self.places, self.lineage.newest_call)
+        self.grids = Grids(self.places, self.lineage.newest_call, with_factors=options.vectors)
         self.calls = Calls(names, options, self.places, self.lineage)
         self.recorder = self.calls.recorder
         self.nested = Nested(self.places)
@@ -226,6 +226,7 @@ class Watcher(TorchFunctionMode):
             is_alike=same_sequence(query, key, named["value"]),
             padded_keys=padded_of(named["key_padding_mask"]), projection=named["out_proj_weight"],
             extra_keys=rows.shape[3] - key.shape[0], live=live_of(scope, mixed.shape),
+            vectors=scope.vectors(rows.shape[0]) if self.options.vectors else None,
         )  # fmt: skip
         seen, meet = self.calls.record(found, began)
         made = seen.origin.standing
@@ -276,7 +277,7 @@ class Watcher(TorchFunctionMode):
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began, is_layer = self.lineage.tick(), func is _FUSED_LAYER
-        inside = Inside()
+        inside = Inside(with_factors=self.options.vectors)
         with inside:
             result = func(*args, **kwargs)
         layer = FusedLayer.of(args, kwargs, is_layer=is_layer)
@@ -310,7 +311,7 @@ class Watcher(TorchFunctionMode):
             found = Found(
                 "fused", rows, value, mixed, (codes, codes), (follows, follows), is_alike=True,
                 suffix="self_attn" if is_layer else "", padded_keys=padded,
-                projection=layer.named["proj_weight"],
+                projection=layer.named["proj_weight"], vectors=parts.vectors(batch, full),
             )  # fmt: skip
             seen, meet = self.calls.record(found, began)
             if is_layer:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headscape.errors import NotKeptError, OptionError, expect_index
+from headscape.trace.listing import select_top, spread_rows
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int32]
@@ -75,7 +76,8 @@ class CallArrays:
     ``weights`` is (batch, head, query, key) when ``keys`` is None, else (batch, head, query, k) beside
     ``keys`` (int32, -1 = none). ``value_norms`` is (batch, head, key) or None. ``flow`` is
     (batch, 4, query): residual, attention, stream, feed-forward. ``gradient`` is laid out as ``weights``, or
-    None where it was not asked for; it is NaN until a backward pass fills it in.
+    None where it was not asked for; it is NaN until a backward pass fills it in. ``query_vectors`` (batch,
+    head, query, width) and ``key_vectors`` (batch, head, key, width) are None where they were not.
     """
 
     weights: Floats
@@ -92,6 +94,8 @@ class CallArrays:
     largest: Floats
     received: Floats
     gradient: Floats | None = None
+    query_vectors: Floats | None = None
+    key_vectors: Floats | None = None
 
     def __repr__(self) -> str:
         shapes = (f"{name} {array.shape}" for name, array in self.present().items())
@@ -142,6 +146,9 @@ class AttentionCall:
         the model's own code gave; NaN where the two could not be compared (dropout).
     nan_rows : int
         Rows that hold NaN. They stay NaN here and are left out of graphs and pictures.
+    scale : float or None
+        What products of :meth:`query_vectors` and :meth:`key_vectors` are multiplied with; None where vectors
+        were not captured, or where it is not one number.
     """
 
     path: str
@@ -156,6 +163,7 @@ class AttentionCall:
     arrays: CallArrays = field(repr=False)
     self_check: float = float("nan")
     nan_rows: int = 0
+    scale: float | None = None
 
     @property
     def k(self) -> int | None:
@@ -171,6 +179,11 @@ class AttentionCall:
     def has_values(self) -> bool:
         """Whether value norms were captured, so that contributions are known."""
         return self.arrays.value_norms is not None
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether query and key vectors were captured."""
+        return self.arrays.query_vectors is not None and self.arrays.key_vectors is not None
 
     @property
     def stats(self) -> CallStats:
@@ -325,6 +338,40 @@ class AttentionCall:
             return one
         return spread_rows(self.arrays.keys[example], one, self.shape[3])
 
+    def query_vectors(self, example: int = 0) -> Floats:
+        """Vectors of the queries as they met the keys, (head, query, width) float32.
+
+        Rotary embeddings, norms and whatever else the model does to them are in them. Their products with
+        :meth:`key_vectors`, times ``scale``, are the scores before masks and biases.
+
+        Raises
+        ------
+        NotKeptError
+            Vectors were not captured.
+        """
+        return _one(self._vectors(self.arrays.query_vectors), self._example(example))
+
+    def key_vectors(self, example: int = 0) -> Floats:
+        """Vectors of the keys as they met the queries, (head, key, width) float32.
+
+        Keys that several heads share are repeated. NaN where no vector stands behind a key.
+
+        Raises
+        ------
+        NotKeptError
+            Vectors were not captured.
+        """
+        return _one(self._vectors(self.arrays.key_vectors), self._example(example))
+
+    def _vectors(self, found: Floats | None) -> Floats:
+        if found is None:
+            raise NotKeptError(
+                f"{self.site or 'the model itself'} has no query and key vectors: they were not asked for, "
+                "or its scores are no product of two vectors. Capture with vectors=True; trace.warnings says "
+                "where that was not possible."
+            )
+        return found
+
     def visible(self, example: int = 0) -> Ints:
         """Return the number of keys each row may see, (head, query) int32; 0 for padded queries."""
         return _one(self.arrays.visible, self._example(example))
@@ -349,38 +396,3 @@ def _one(batch: npt.NDArray[_Kind], example: int) -> npt.NDArray[_Kind]:
     """Return one example's array."""
     found: npt.NDArray[_Kind] = batch[example]
     return found
-
-
-def spread_rows(keys: Ints, weights: Floats, length: int) -> Floats:
-    """Return listed weights, (head, query, k), as a matrix, (head, query, ``length``)."""
-    full = np.zeros((*keys.shape[:2], length + 1), np.float32)
-    np.put_along_axis(full, np.where(keys < 0, length, keys), weights, axis=-1)
-    full[..., length] = 0
-    return full[..., :length]
-
-
-def select_top(weights: Floats, k: int) -> tuple[Ints, Floats]:
-    """Return keys and weights of the k largest entries of each row, falling; zeros count as none."""
-    k = min(k, weights.shape[-1])
-    filled = np.where(np.isnan(weights), np.float32(-1), weights)
-    if weights.shape[-1] > 4 * k:  # sort only what is among the k largest
-        some = np.sort(_largest(filled, k), axis=-1)
-    else:
-        some = np.broadcast_to(np.arange(weights.shape[-1]), weights.shape)
-    order = np.argsort(-np.take_along_axis(filled, some, axis=-1), axis=-1, kind="stable")[..., :k]
-    keys = np.take_along_axis(some, order, axis=-1).astype(np.int32)
-    top = np.take_along_axis(filled, keys, axis=-1)
-    nothing = top <= 0
-    return np.where(nothing, np.int32(-1), keys), np.where(nothing, np.float32(0), top)
-
-
-def _largest(weights: Floats, k: int) -> npt.NDArray[np.intp]:
-    """Return the keys of the k largest entries of each row in no order; of equals the first are taken."""
-    keys: npt.NDArray[np.intp] = np.argpartition(-weights, k - 1, axis=-1)[..., :k]
-    chosen = np.take_along_axis(weights, keys, axis=-1)
-    bar = chosen.min(-1, keepdims=True)
-    # A partition takes any of those that equal the bar; where some were left out, sort the row instead.
-    tied = ((weights == bar).sum(-1) > (chosen == bar).sum(-1)) & (bar[..., 0] > 0)
-    if tied.any():
-        keys[tied] = np.argsort(-weights[tied], axis=-1, kind="stable")[..., :k]
-    return keys

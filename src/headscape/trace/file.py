@@ -20,9 +20,9 @@ _CALL_FIELDS = ("path", "site", "layer", "kind", "source", "query_side", "key_si
 _AXES = {
     "weights": "bhqx", "keys": "bhqx", "kept": "bhq", "visible": "bhq", "padded": "bq", "padded_keys": "bk",
     "value_norms": "bhk", "flow": "b4q", "entropy": "bhq", "distance": "bhq", "first_key": "bhq",
-    "largest": "bhq", "received": "bhk", "gradient": "bhqx",
+    "largest": "bhq", "received": "bhk", "gradient": "bhqx", "query_vectors": "bhqd", "key_vectors": "bhkd",
 }  # fmt: skip
-_OPTIONAL = ("keys", "value_norms", "gradient")
+_OPTIONAL = ("keys", "value_norms", "gradient", "query_vectors", "key_vectors")
 _DTYPES = {"keys": np.int32, "visible": np.int32, "padded": np.bool_, "padded_keys": np.bool_}
 
 
@@ -92,7 +92,8 @@ def to_bytes(trace: Trace) -> bytes:
         "step": trace.step,
         "warnings": trace.warnings,
         "calls": [
-            {name: getattr(c, name) for name in _CALL_FIELDS} | {"shape": c.shape, "self_check": c.self_check}
+            {name: getattr(c, name) for name in _CALL_FIELDS}
+            | {"shape": c.shape, "self_check": c.self_check, "scale": c.scale}
             for c in trace.calls
         ],
         "sides": [
@@ -157,10 +158,14 @@ def _call(n: int, entry: dict[str, Any], arrays: Arrays, sides: tuple[Side, ...]
             raise FormatError(f"call {n} has no array {name!r}.")
         if array is not None:
             sizes["x"] = key if f"call.{n}.keys" not in arrays else array.shape[-1]
+            if name.endswith("_vectors"):
+                sizes.setdefault("d", array.shape[-1])
             wanted = tuple(sizes[axis] for axis in axes)
             if array.shape != wanted or array.dtype != _DTYPES.get(name, np.float32):
                 raise FormatError(f"call {n} has {name} of {array.shape} ({array.dtype}), not {wanted}.")
         found[name] = array
+    if (found["query_vectors"] is None) != (found["key_vectors"] is None):
+        raise FormatError(f"call {n} has vectors of queries or of keys, not of both.")
     if found["keys"] is not None and found["keys"].shape != found["weights"].shape:
         raise FormatError(
             f"call {n} has keys of {found['keys'].shape} beside weights of {found['weights'].shape}."
@@ -178,9 +183,11 @@ def _call(n: int, entry: dict[str, Any], arrays: Arrays, sides: tuple[Side, ...]
         if there != length and (name == "key_side" or length > there):
             raise FormatError(f"call {n} has {length} positions on {name}, which has {there} tokens.")
     check = float("nan") if entry["self_check"] is None else float(entry["self_check"])
+    scale = entry.get("scale")
     return AttentionCall(
-        **values, shape=(batch, head, query, key), arrays=CallArrays(**found), self_check=check
-    )
+        **values, shape=(batch, head, query, key), arrays=CallArrays(**found), self_check=check,
+        scale=None if scale is None else float(scale),
+    )  # fmt: skip
 
 
 def _outputs(entry: dict[str, Any] | None, arrays: Arrays, sides: tuple[Side, ...]) -> Outputs | None:

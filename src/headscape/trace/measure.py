@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headscape.trace.call import CallArrays, Flags, Floats, Ints, select_top
+from headscape.trace.call import CallArrays, Flags, Floats, Ints
+from headscape.trace.listing import select_top
 
 # How far from 1 the sum of a softmax row may be in bfloat16.
 SUMS_TO_ONE = 1e-2

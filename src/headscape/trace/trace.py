@@ -94,11 +94,12 @@ class Trace:
         """
         return verb("graph")(self._seen(), example, **options)
 
-    def figure(self, example: int = 0, **options: Any) -> Any:
+    def figure(self, example: int | None = None, **options: Any) -> Any:
         """Return a 3D Matplotlib Figure of one example.
 
         Options: ``heads``, ``scale``, ``prune``, ``layout``, ``direction``, ``layers``, ``view`` ("3d",
-        "front", "layer"), ``theme``, ``figsize``, ``title`` and ``seed``, as in
+        "front", "layer", or a viewer's state: what it shows, from the same camera), ``theme``, ``figsize``,
+        ``title`` and ``seed``, as in
         :func:`headscape.draw.figure.draw_figure`.
         """
         return verb("figure")(self._seen(), example, **options)

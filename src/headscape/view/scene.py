@@ -1,7 +1,7 @@
 """One example of a trace as a scene block: what the browser's viewer draws."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,26 @@ from headscape.trace.call import AttentionCall, Floats, Ints
 from headscape.trace.measure import sums_note
 from headscape.trace.sides import Side
 from headscape.trace.trace import Trace
+from headscape.view.vectors import pack_vectors
 
 FORMAT = 1
 # Weights of one example that are stored as float32, exact to the last digit: 4 MB before compression.
-# Beyond it each is a 16-bit code of its square root, half the size and never off by more than CODE_ERROR.
+# Beyond it each is a code of its square root: a byte for weights below STRONG, 16 bits for the few above. Most
+# weights of a model lie far below, so that a page holds some four weights in three bytes.
 EXACT_WEIGHTS = 1_000_000
+STRONG = 1 / 16
+# What a coded weight is off by at most, from STRONG up and below it.
 CODE_ERROR = 1.6e-5
-# Weights of one example in a page. A browser tab copes with this many (about 40 MB of codes); a longer dense
-# capture is cut to the strongest keys of each row.
-MOST_WEIGHTS = 20_000_000
+WEAK_ERROR = 5e-4
+# Steps of the square root from 0 to 1 for weights below STRONG, so that STRONG itself is the 128th.
+WEAK_STEPS = 512
+# In place of a weak code: the next number of the array ``strong``.
+IS_STRONG = 255
+# Weights of one example in a page, a byte each where all of a row are there: 12 layers of 12 heads on 512 tokens are
+# 38 million, which a browser tab opens in some seconds. A longer dense capture is cut to the strongest keys of each row.
+MOST_WEIGHTS = 40_000_000
+# What a weight of a cut row counts, for its key is stored beside it: cutting pays below a third of the keys.
+KEPT_COST = 3
 # Characters of one token. A picture shows some twenty, the panel a few thousand.
 LONGEST_TOKEN = 10_000
 
@@ -54,7 +65,8 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     -------
     bytes
         A byte block (see ``headscape.trace.block``). Weights are float32 up to :data:`EXACT_WEIGHTS` of
-        them, else 16-bit codes within :data:`CODE_ERROR`; beyond :data:`MOST_WEIGHTS` only the strongest of
+        them, else codes within :data:`CODE_ERROR` from :data:`STRONG` up and within :data:`WEAK_ERROR` below;
+        beyond :data:`MOST_WEIGHTS` only the strongest of
         each row are kept. Whatever was rounded, cut or left out is said in the block's warnings, which the
         page shows. Rows that hold NaN have weight 0, entropy NaN and are counted in ``nan_rows``.
 
@@ -68,7 +80,8 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     code = _code_name(scene)
     meta = _scene_meta(scene)
     budget = _row_budget(trace)
-    meta["calls"] = [_call(scene, n, call, code, budget) for n, call in enumerate(trace.calls)]
+    vectors = pack_vectors(trace, example, scene.arrays, scene.warnings)
+    meta["calls"] = [_call(scene, n, call, code, budget) | vectors[n] for n, call in enumerate(trace.calls)]
     meta["outputs"] = _outputs(scene, truth)
     return pack(scene.arrays, meta)
 
@@ -99,7 +112,8 @@ def scene_call(trace: Trace, number: int, example: int = 0) -> bytes:
     scene.arrays.clear()
     for side in meta["sides"]:
         side["has_patches"] = False
-    meta["calls"] = [_call(scene, 0, call, code, _row_budget(trace))]
+    (vectors,) = pack_vectors(replace(trace, calls=(call,)), example, scene.arrays, scene.warnings)
+    meta["calls"] = [_call(scene, 0, call, code, _row_budget(trace)) | vectors]
     return pack(scene.arrays, meta)
 
 
@@ -110,10 +124,10 @@ def _code_name(scene: _Scene) -> str:
     if stored <= EXACT_WEIGHTS:
         return "f32"
     scene.warnings.append(
-        f"this page stores {stored:,} weights in 16 bits each, within {CODE_ERROR:g}; "
-        "the trace has them exactly."
+        f"this page stores {stored:,} weights rounded: from {STRONG:g} up within {CODE_ERROR:g}, below "
+        f"within {WEAK_ERROR:g}; the trace has them exactly."
     )
-    return "sqrt_u16"
+    return "sqrt_u8"
 
 
 def _scene_meta(scene: _Scene) -> dict[str, Any]:
@@ -145,10 +159,10 @@ def _row_width(call: AttentionCall) -> int:
 
 def _row_budget(trace: Trace) -> int:
     """Return how many weights a row may have so that one example stays within MOST_WEIGHTS."""
-    rows = [(math.prod(call.shape[1:3]), _row_width(call)) for call in trace.calls]
-    if sum(count * width for count, width in rows) <= MOST_WEIGHTS:
-        return max((width for _, width in rows), default=1)
-    return max(1, MOST_WEIGHTS // sum(count for count, _ in rows))
+    rows = [(math.prod(call.shape[1:3]), _row_width(call), call.k) for call in trace.calls]
+    if sum(count * width * (1 if k is None else KEPT_COST) for count, width, k in rows) <= MOST_WEIGHTS:
+        return max((width for _, width, _ in rows), default=1)
+    return max(1, MOST_WEIGHTS // (KEPT_COST * sum(count for count, _, _ in rows)))
 
 
 def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:
@@ -182,12 +196,16 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
         arrays[f"kept.{number}"] = kept
     if float(weights.max(initial=0)) > 1:  # unnormalised weights: a code holds 0 to 1
         code = "f32"
-    arrays[f"weight.{number}"] = weights if code == "f32" else _code(weights)
+    if code == "f32":
+        arrays[f"weight.{number}"] = weights
+    else:
+        arrays[f"weight.{number}"], arrays[f"strong.{number}"] = _code(weights)
     arrays[f"visible.{number}"] = call.visible(example)
     entropy = call.stats.entropy[example]
     arrays[f"entropy.{number}"] = entropy
     if call.has_values:
         arrays[f"value_norm.{number}"] = call.value_norms(example)
+    arrays[f"measures.{number}"] = _measures(call, example)
     arrays[f"flow.{number}"] = _flow(call, example)
     nan_rows = int((np.isnan(entropy) & ~call.padded(example)).sum())
     sums = sums_note(_row_totals(call, example))
@@ -224,6 +242,25 @@ def _described(call: AttentionCall) -> dict[str, Any]:
     }
 
 
+def _measures(call: AttentionCall, example: int) -> Floats:
+    """Return what heads are ordered by, (4, head): means over a head's real rows, whatever the capture kept.
+
+    Entropy in bits, distance in tokens, the first real key's share of a row, and the sum of weight times
+    value norm over a row's keys; NaN where it is not known.
+    """
+    stats = call.stats
+    received = stats.received[example]
+    is_real = np.isfinite(stats.entropy[example])
+    count = is_real.sum(-1)
+    first = int(call.padded_keys(example).argmin())
+    norms = call.value_norms(example) if call.has_values else np.full_like(received, np.nan)
+    sums = [np.where(is_real, rows[example], 0).sum(-1) for rows in (stats.entropy, stats.distance)]
+    sums += [received[:, first], (received * norms).sum(-1)]
+    found: Floats = np.stack(sums).astype(np.float32)
+    means: Floats = np.divide(found, count, out=np.full_like(found, np.nan), where=count > 0)
+    return means
+
+
 def _rows(scene: _Scene, call: AttentionCall, budget: int) -> tuple[Ints | None, Floats, Floats]:
     """Return keys (None: all), weights without NaN, and the share of each row that they hold."""
     kept = np.nan_to_num(call.kept_mass(scene.example))
@@ -253,10 +290,16 @@ def _row_totals(call: AttentionCall, example: int) -> Floats:
     return whole
 
 
-def _code(weights: Floats) -> npt.NDArray[np.uint16]:
-    """Code weights from 0 to 1 as 16-bit square roots: w = (code / 65535) ** 2."""
-    codes: npt.NDArray[np.uint16] = np.rint(np.sqrt(np.clip(weights, 0, 1)) * 65535).astype(np.uint16)
-    return codes
+def _code(weights: Floats) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Code square roots of weights from 0 to 1: bytes, and what stands behind each IS_STRONG in them, in order.
+
+    w = (byte / WEAK_STEPS) ** 2, or (strong / 65535) ** 2. What is above 0 stays above 0.
+    """
+    roots = np.sqrt(np.clip(weights, 0, 1))
+    codes = np.maximum(np.rint(roots * WEAK_STEPS), roots > 0)
+    strong = weights >= STRONG
+    codes[strong] = IS_STRONG
+    return codes.astype(np.uint8), np.rint(roots[strong] * 65535).astype(np.uint16)
 
 
 def _outputs(scene: _Scene, truth: str | None) -> dict[str, Any] | None:

@@ -51,14 +51,29 @@ export function quantity(value: number, error = 0): string {
   return value.toFixed(Math.max(0, decimals)).replace(/^-/, "−");
 }
 
-/** A signed number with its sign written. */
-export function signed(value: number): string {
+/** A number with the two digits that a small label has room for. */
+export function rough(value: number): string {
+  return quantity(value, 0.5 * 10 ** (Math.floor(Math.log10(Math.abs(value) || 1)) - 1));
+}
+
+/** A signed number with its sign written; `error` as of a quantity. */
+export function signed(value: number, error = 0): string {
   if (!Number.isFinite(value)) return "not captured";
-  const text = quantity(Math.abs(value));
+  const text = quantity(Math.abs(value), error);
   return value < 0 ? `−${text}` : value > 0 ? `+${text}` : text;
 }
 
-/** Error of a weight that was stored as the 16-bit code of its square root. */
-export function codeError(weight: number, code: "f32" | "sqrt_u16"): number {
-  return code === "f32" ? 0 : Math.sqrt(Math.max(weight, 1e-9)) / 65535;
+// As the page's writer rounds: weights from STRONG up in 16 bits, weaker ones in steps of 1/512.
+const STRONG = 1 / 16;
+
+/** Error of a weight that was stored as a code of its square root: what half a step of the code makes. */
+export function codeError(weight: number, code: "f32" | "sqrt_u16" | "sqrt_u8"): number {
+  if (code === "f32") return 0;
+  const half = code === "sqrt_u8" && weight < STRONG ? 0.5 / 512 : 0.5 / 65535;
+  return 2 * half * Math.sqrt(Math.max(weight, 1e-9)) + half * half;
+}
+
+/** Most that the difference of two stored weights is off by. */
+export function differenceError(code: "f32" | "sqrt_u16" | "sqrt_u8"): number {
+  return 2 * codeError(code === "sqrt_u8" ? STRONG * (1 - 1e-9) : 1, code);
 }

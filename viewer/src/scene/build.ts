@@ -119,7 +119,7 @@ const LEAST_PART = 0.1;
 // Parts of one answer that are drawn.
 const MOST_PARTS = 16;
 
-const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, judged: 0, flat: false };
+const NO_EDGE = { head: -1, reverse: Number.NaN, mass: 0, lift: Number.NaN, judged: 0, flat: false, sign: 0 };
 
 /** Each real token's own state carried on, and each answer's parts. */
 function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {
@@ -131,7 +131,8 @@ function fixedEdges(scene: SceneData, index: NodeIndex, choice: Choice): Edges {
     for (let query = 0; query < call.queries; query++) {
       const token = query + shift;
       if (side.padded[token]) continue;
-      const [own, added, stream, forward] = [0, 1, 2, 3].map((part) => call.flow[part * call.queries + query]!) as [number, number, number, number];
+      const at = (part: number) => call.flow[part * call.queries + query]!;
+      const [own, added, stream, forward] = [at(0), at(1), at(2), at(3)];
       const edge = {
         ...NO_EDGE, call: call.number, query: token, key: token,
         from: nodeOf(index, call.querySide, call.plane, token),

@@ -8,7 +8,6 @@ export const ANSWER = 4;
 export const FORWARD = 5; // half of the spindle that stands for a feed-forward block
 export const KINDS = 6;
 
-const FLOATS = ["weight", "reverse", "mass", "lift", "contribution", "judged"] as const;
 const FIRST_CAPACITY = 1024;
 
 export interface Edge {
@@ -64,7 +63,12 @@ export class Edges {
     this.key[n] = edge.key;
     this.from[n] = edge.from;
     this.to[n] = edge.to;
-    for (const name of FLOATS) this[name][n] = edge[name];
+    this.weight[n] = edge.weight;
+    this.reverse[n] = edge.reverse;
+    this.mass[n] = edge.mass;
+    this.lift[n] = edge.lift;
+    this.contribution[n] = edge.contribution;
+    this.judged[n] = edge.judged;
   }
 
   at(n: number): Edge {
@@ -95,7 +99,12 @@ export class Edges {
       out.key[n] = this.key[from]!;
       out.from[n] = this.from[from]!;
       out.to[n] = this.to[from]!;
-      for (const name of FLOATS) out[name][n] = this[name][from]!;
+      out.weight[n] = this.weight[from]!;
+      out.reverse[n] = this.reverse[from]!;
+      out.mass[n] = this.mass[from]!;
+      out.lift[n] = this.lift[from]!;
+      out.contribution[n] = this.contribution[from]!;
+      out.judged[n] = this.judged[from]!;
     }
     out.length = order.length;
     return out;
@@ -116,6 +125,11 @@ export class Edges {
     this.key = grow(this.key);
     this.from = grow(this.from);
     this.to = grow(this.to);
-    for (const name of FLOATS) this[name] = grow(this[name]);
+    this.weight = grow(this.weight);
+    this.reverse = grow(this.reverse);
+    this.mass = grow(this.mass);
+    this.lift = grow(this.lift);
+    this.contribution = grow(this.contribution);
+    this.judged = grow(this.judged);
   }
 }

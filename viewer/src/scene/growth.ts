@@ -1,6 +1,7 @@
 /** A generation as it grows: the rows that earlier passes computed, joined to those of the newest. */
 
 import type { CallData, SceneData, SideData } from "../wire/scene";
+import type { Vectors } from "../wire/vectors";
 import { queryShift, rowWidth } from "./rows";
 
 /** The first token, of the sides that grow, whose rows a pass holds itself; 0: it holds all of them. */
@@ -51,9 +52,40 @@ function joinCalls(parts: readonly CallData[]): CallData {
     first += call.queries;
   }
   return {
-    ...last, queries, weight, key, kept, visible, entropy, flow, k: isSparse ? width : null,
+    ...last, queries, weight, vectors: joinVectors(parts), key, kept, measures: joinMeasures(parts), visible, entropy, flow, k: isSparse ? width : null,
     isWhole: parts.every((call) => call.isWhole), nanRows: parts.reduce((sum, call) => sum + call.nanRows, 0),
   };
+}
+
+/** Measures are means over rows: those of the passes together are weighted by their rows. */
+function joinMeasures(parts: readonly CallData[]): Float32Array | null {
+  if (parts.some((call) => !call.measures)) return null;
+  const { heads } = parts[0]!;
+  return Float32Array.from({ length: parts[0]!.measures!.length }, (_, n) => {
+    let [sum, rows] = [0, 0];
+    for (const { entropy, queries, measures } of parts) {
+      const own = entropy.subarray((n % heads) * queries, ((n % heads) + 1) * queries).filter(Number.isFinite).length;
+      if (own) sum += own * measures![n]!;
+      rows += own;
+    }
+    return rows ? sum / rows : Number.NaN;
+  });
+}
+
+/** Vectors of the queries of all passes, and of the keys of the last one, which has them all. */
+function joinVectors(parts: readonly CallData[]): Vectors | null {
+  const last = parts.at(-1)!.vectors;
+  const all = parts.flatMap(({ vectors }) => (vectors && vectors.width === last?.width && vectors.scale === last.scale ? [vectors] : []));
+  if (!last || all.length < parts.length) return null;
+  const { heads } = parts[0]!;
+  const own = Array.from({ length: heads }, (_, head) => all.map(({ query }) => query.subarray((head * query.length) / heads, ((head + 1) * query.length) / heads)));
+  const query = new Float32Array(all.reduce((sum, one) => sum + one.query.length, 0));
+  let at = 0;
+  for (const one of own.flat()) {
+    query.set(one, at);
+    at += one.length;
+  }
+  return { ...last, query, isExact: all.every((one) => one.isExact) };
 }
 
 /** Sides with room for tokens that later passes add: a token stands where it will stand at the end. */

@@ -6,6 +6,7 @@ import { nodeOf, type NodeIndex } from "./nodes";
 
 export interface Places {
   readonly positions: Float32Array; // (node, 3); NaN: not drawn
+  readonly reserved: readonly number[]; // (place, 3): where tokens will stand that a growing text does not have yet
   readonly planes: readonly PlanePlace[];
   readonly axes: readonly [Triple, Triple]; // across and up in every plane
   readonly spacing: number; // between neighbouring tokens, in units
@@ -53,24 +54,24 @@ function slotsOf(side: SideData, real: readonly number[]): number {
 
 type Place = readonly [number, number];
 
-/** Tokens on a circle of radius 1 with room for `slots`, the first at the top, clockwise; one alone in the middle. */
-export function ringPlaces(count: number, slots = count): Place[] {
-  if (slots === 1) return [[0, 0]];
+/** Tokens on a circle of radius 1, the first at the top, clockwise; one alone in the middle. */
+export function ringPlaces(count: number): Place[] {
+  if (count === 1) return [[0, 0]];
   return Array.from({ length: count }, (_, n) => {
-    const angle = (2 * Math.PI * n) / Math.max(slots, 1);
+    const angle = (2 * Math.PI * n) / Math.max(count, 1);
     return [Math.sin(angle), Math.cos(angle)] as const;
   });
 }
 
-/** Tokens in an upright line from 1 down to -1, where the last of `slots` stands. */
-export function linePlaces(count: number, slots = count): Place[] {
-  return Array.from({ length: count }, (_, n) => [0, slots > 1 ? 1 - (2 * n) / (slots - 1) : 0] as const);
+/** Tokens in an upright line from 1 down to -1. */
+export function linePlaces(count: number): Place[] {
+  return Array.from({ length: count }, (_, n) => [0, count > 1 ? 1 - (2 * n) / (count - 1) : 0] as const);
 }
 
 /** Patches in the rows and columns of their image, frames side by side, tokens without a patch in rows above. */
-export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[], slots = real.length): Place[] {
-  let columns = Math.max(1, Math.ceil(Math.sqrt(slots)));
-  let rows = Math.ceil(slots / columns);
+export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readonly number[]): Place[] {
+  let columns = Math.max(1, Math.ceil(Math.sqrt(real.length)));
+  let rows = Math.ceil(real.length / columns);
   let place: readonly number[] = real.map((_, n) => n);
   if (side.grid) {
     const [frames, high, wide] = side.grid;
@@ -94,12 +95,13 @@ export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readon
   });
 }
 
-export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[] } {
+/** Places of the real tokens of a side, and of those to come. */
+export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[]; rest: Place[] } {
   const real = realTokens(side);
   const slots = slotsOf(side, real);
-  const places = name === "ring" ? ringPlaces(real.length, slots)
-    : name === "line" ? linePlaces(real.length, slots) : gridPlaces(side, real, slots);
-  return { real, places };
+  const all = name === "ring" ? ringPlaces(slots) : name === "line" ? linePlaces(slots)
+    : gridPlaces(side, [...real, ...Array.from({ length: slots - real.length }, (_, n) => side.tokens.length + n)]);
+  return { real, places: all.slice(0, real.length), rest: all.slice(real.length) };
 }
 
 const SHAPES = { ring: "disc", line: "column", grid: "sheet" } as const;
@@ -136,6 +138,7 @@ function spacingOf(places: readonly Place[]): number {
 
 function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
+  const reserved: number[] = [];
   const { columns, end } = sideColumns(scene, SIDE_STEP);
   const last = end + (index.answers ? 1.5 : 0);
   const { gap, stretch } = stackProportions(last, scene.sides.length, choice.layout, aspect);
@@ -143,15 +146,16 @@ function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
   let spacing = Infinity;
   const baseOf = (side: number) => ((scene.sides.length - 1) / 2 - side) * (2 * stretch + TOWER_GAP);
   scene.sides.forEach((side, s) => {
-    const { real, places } = planePlaces(choice.layout, side);
-    spacing = Math.min(spacing, spacingOf(places));
+    const { real, places, rest } = planePlaces(choice.layout, side);
+    spacing = Math.min(spacing, spacingOf([...places, ...rest]));
     for (let plane = 0; plane < side.planes; plane++) {
       const x = (columns[s]! + plane) * gap;
       real.forEach((token, n) => {
         const [across, up] = places[n]!;
         positions.set([x, up * stretch + baseOf(s), -across], 3 * nodeOf(index, s, plane, token));
       });
-      const [wide, high] = halfOf(places, choice.layout);
+      for (const [across, up] of rest) reserved.push(x, up * stretch + baseOf(s), -across);
+      const [wide, high] = halfOf([...places, ...rest], choice.layout);
       planes.push({ side: s, plane, centre: [x, baseOf(s), 0], half: [wide, high * stretch], shape: SHAPES[choice.layout] });
     }
   });
@@ -162,7 +166,7 @@ function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
     const x = (columns[answering]! + scene.sides[answering]!.planes - 1) * gap + Math.max(gap, ANSWER_GAP);
     positions.set([x, up * stretch + baseOf(answering), 0], 3 * (index.firstAnswer + answer));
   }
-  return { positions, planes, axes: [[0, 0, -1], [0, 1, 0]], spacing, gap };
+  return { positions, reserved, planes, axes: [[0, 0, -1], [0, 1, 0]], spacing, gap };
 }
 
 /** Distance and height of planes such that the stack, as first seen, fills a canvas of this aspect. */
@@ -190,18 +194,19 @@ function halfOf(places: readonly Place[], layout: LayoutName): [number, number] 
 /** Planes as columns from left to right, tokens from top to bottom. */
 function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
+  const reserved: number[] = [];
   const { columns, end } = sideColumns(scene, SIDE_STEP_FRONT);
   const last = end + (index.answers ? 1.15 : 0);
   const gap = (2 * aspect) / Math.max(last, 1);
   const planes: PlanePlace[] = [];
   let spacing = Infinity;
   scene.sides.forEach((side, s) => {
-    const real = realTokens(side);
-    const places = linePlaces(real.length, slotsOf(side, real));
-    spacing = Math.min(spacing, spacingOf(places));
+    const { real, places, rest } = planePlaces("line", side);
+    spacing = Math.min(spacing, spacingOf([...places, ...rest]));
     for (let plane = 0; plane < side.planes; plane++) {
       const x = (columns[s]! + plane) * gap;
       real.forEach((token, n) => positions.set([x, places[n]![1], 0], 3 * nodeOf(index, s, plane, token)));
+      for (const [, up] of rest) reserved.push(x, up, 0);
       planes.push({ side: s, plane, centre: [x, 0, 0], half: [0.02, 1], shape: "column" });
     }
   });
@@ -210,34 +215,36 @@ function placeFront(scene: SceneData, index: NodeIndex, aspect: number): Places 
     const up = index.answers > 1 ? reach - (2 * reach * answer) / (index.answers - 1) : 0;
     positions.set([last * gap, up, 0], 3 * (index.firstAnswer + answer));
   }
-  return { positions, planes, axes: [[1, 0, 0], [0, 1, 0]], spacing, gap };
+  return { positions, reserved, planes, axes: [[1, 0, 0], [0, 1, 0]], spacing, gap };
 }
 
 /** The one plane in which a call acts, from above; for a cross call the two sides as two columns. */
 function placeLayer(scene: SceneData, index: NodeIndex, choice: Choice, aspect: number): Places {
   const positions = new Float32Array(index.count * 3).fill(Number.NaN);
+  const reserved: number[] = [];
   const planes: PlanePlace[] = [];
   const axes: Places["axes"] = [[1, 0, 0], [0, 1, 0]];
   const call = scene.calls[choice.layer];
-  if (!call) return { positions, planes, axes, spacing: 0.1, gap: 1 };
+  if (!call) return { positions, reserved, planes, axes, spacing: 0.1, gap: 1 };
   const put = (s: number, plane: number, x: number, layout: LayoutName, stretch: number) => {
-    const { real, places } = planePlaces(layout, scene.sides[s]!);
+    const { real, places, rest } = planePlaces(layout, scene.sides[s]!);
     const shape = SHAPES[layout];
-    const [w, h] = halfOf(places, layout);
+    const [w, h] = halfOf([...places, ...rest], layout);
+    for (const [across, up] of rest) reserved.push(x + across * stretch, up, 0);
     real.forEach((token, n) => {
       const [across, up] = places[n]!;
       positions.set([x + across * stretch, up, 0], 3 * nodeOf(index, s, plane, token));
     });
     planes.push({ side: s, plane, centre: [x, 0, 0], half: [w * stretch, h], shape });
-    return spacingOf(places);
+    return spacingOf([...places, ...rest]);
   };
   if (call.querySide === call.keySide) {
     const stretch = choice.layout === "ring" ? Math.min(1.35, Math.max(1, aspect * 0.85)) : 1;
     const spacing = put(call.querySide, call.plane, 0, choice.layout, stretch);
-    return { positions, planes, axes, spacing, gap: 1 };
+    return { positions, reserved, planes, axes, spacing, gap: 1 };
   }
   const reach = Math.min(1.2, 0.7 * aspect);
   const keys = put(call.keySide, scene.sides[call.keySide]!.planes - 1, -reach, "line", 1);
   const queries = put(call.querySide, call.plane + 1, reach, "line", 1);
-  return { positions, planes, axes, spacing: Math.min(keys, queries), gap: 2 * reach };
+  return { positions, reserved, planes, axes, spacing: Math.min(keys, queries), gap: 2 * reach };
 }

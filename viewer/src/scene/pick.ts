@@ -1,7 +1,7 @@
 /** What lies under the pointer: nodes first, then the strongest of the edges nearby. */
 
-import { curveDistance } from "../maths/curve";
-import { projectPoints, type Camera } from "../maths/camera";
+import { cubicAt, curveDistance } from "../maths/curve";
+import { cameraAxes, type Camera } from "../maths/camera";
 
 // CSS pixels around the pointer.
 const NODE_REACH = 9;
@@ -22,21 +22,22 @@ export function pickNode(screen: Float32Array, radii: Float32Array, x: number, y
   return best;
 }
 
-/** Projects curves to the canvas: x, y of four control points an edge. */
+/** Projects curves to the canvas: x, y of four control points an edge. One loop, as a pointer that moves waits for it. */
 export function projectCurves(
   curves: Float32Array, count: number, camera: Camera, width: number, height: number,
 ): Float32Array {
-  const points = new Float32Array(count * 12);
-  for (let n = 0; n < count * 4; n++) {
-    points[3 * n] = curves[4 * n]!;
-    points[3 * n + 1] = curves[4 * n + 1]!;
-    points[3 * n + 2] = curves[4 * n + 2]!;
-  }
-  const seen = projectPoints(points, camera, width, height);
+  const [right, up, back] = cameraAxes(camera.yaw, camera.pitch);
+  const [cx, cy, cz] = camera.centre;
+  const [rx, ry, rz, ux, uy, uz, bx, by, bz] = [...right, ...up, ...back];
+  const [left, top, inverse] = [width / 2 + camera.panX, height / 2 - camera.panY, 1 / camera.lens];
   const flat = new Float32Array(count * 8);
   for (let n = 0; n < count * 4; n++) {
-    flat[2 * n] = seen[3 * n]!;
-    flat[2 * n + 1] = seen[3 * n + 1]!;
+    const x = curves[4 * n]! - cx;
+    const y = curves[4 * n + 1]! - cy;
+    const z = curves[4 * n + 2]! - cz;
+    const factor = camera.scale / Math.max(1 - (bx * x + by * y + bz * z) * inverse, 0.05);
+    flat[2 * n] = left + (rx * x + ry * y + rz * z) * factor;
+    flat[2 * n + 1] = top - (ux * x + uy * y + uz * z) * factor;
   }
   return flat;
 }
@@ -45,12 +46,15 @@ export function projectCurves(
 export function pickEdge(flat: Float32Array, x: number, y: number): number {
   let best = -1;
   let nearest = Infinity;
-  for (let n = 0; n < flat.length / 8; n++) {
-    const distance = curveDistance(flat.subarray(8 * n, 8 * n + 8), x, y, EDGE_REACH);
-    if (distance <= GOOD_HIT) return n;
+  for (let at = 0; at < flat.length; at += 8) {
+    // Most are told by one glance: a cubic lies within the box of its control points.
+    const [a, b, c, d] = [flat[at]!, flat[at + 2]!, flat[at + 4]!, flat[at + 6]!];
+    if (x < Math.min(a, b, c, d) - EDGE_REACH || x > Math.max(a, b, c, d) + EDGE_REACH) continue;
+    const distance = curveDistance(flat.subarray(at, at + 8), x, y, EDGE_REACH);
+    if (distance <= GOOD_HIT) return at / 8;
     if (distance <= EDGE_REACH && distance < nearest) {
       nearest = distance;
-      best = n;
+      best = at / 8;
     }
   }
   return best;

@@ -175,7 +175,7 @@ function sumShares(part: Part, shares: Float32Array): { [name in keyof Below]: F
 
 /** The strongest edges of uniform heads, at least so many. */
 function flatEntries(parts: readonly Part[], count: number): number[][] {
-  let least = BINS;
+  let least = added(parts.map((part) => sizeOf(part.flat))) <= count ? 1 : BINS;
   while (least > 1 && added(parts.map((part) => countAbove(part.flat, leastOf(least)))) < count) least--;
   return parts.map((part) => entriesAbove(part, true, count > 0 ? least : BINS));
 }

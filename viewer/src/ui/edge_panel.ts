@@ -1,7 +1,7 @@
 /** Everything about one edge. */
 
-import { orNaN, codeError, percent, quantity, signed } from "../maths/digits";
-import { hueOfHead } from "../scene/choice";
+import { orNaN, codeError, differenceError, percent, quantity, signed } from "../maths/digits";
+import { graphChoice, hueOfHead } from "../scene/choice";
 import { ANSWER, ATTENTION, FORWARD, RESIDUAL, VALUE, type Edge } from "../scene/edges";
 import { pairDetails, type PairDetails } from "../scene/pair";
 import { bar, bars, facts } from "./bars";
@@ -34,9 +34,10 @@ export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
     make("p", { class: "note" }, make("i", { class: "swatch", style: { background: hue } }), `${model.layerName(call.number)} · ${head} · ${call.site}`),
     facts([
       ["weight, query → key", w(details.weight), `A[${edge.query}, ${edge.key}]`],
-      ...(old ? [["in the other pass", w(old.weight)], ["change", signed(details.weight - old.weight)]] as const : []),
+      ...(old ? [["in the other pass", w(old.weight)], ["change", signed(details.weight - old.weight, differenceError(call.code))]] as const : []),
       ...(isPair ? [["weight, key → query", w(details.back), `A[${edge.key}, ${edge.query}]`] as const] : []),
-      ...(isPair && edge.kind === ATTENTION && model.choice.direction === "sum" ? [["drawn: both directions", w(edge.mass)] as const] : []),
+      ...(isPair && edge.kind === ATTENTION && graphChoice(model.choice).direction === "sum" ? [["drawn: both directions", w(edge.mass)] as const] : []),
+      ...(isPair && edge.kind === ATTENTION && graphChoice(model.choice).direction === "asymmetry" ? [["drawn: difference", signed(edge.sign * edge.mass, differenceError(call.code)), "i after j: A[i, j] − A[j, i]"] as const] : []),
       ["lift over uniform", Number.isFinite(details.lift) ? `× ${quantity(details.lift, error * details.visible)}` : "not captured", `weight x ${details.visible} visible keys`],
       ["‖v W_O‖ of the key", quantity(details.valueNorm), "what a weight of 1 would add to the stream"],
       ["contribution", quantity(details.contribution, error * (details.valueNorm || 0)), "weight x ‖v W_O‖"],

@@ -56,6 +56,9 @@ export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actio
     case "]":
       actions.frame(event.key === "]" ? 1 : -1);
       return true;
+    case "s":
+      model.choose({ sinks: model.choice.sinks === "folded" ? "shown" : "folded" });
+      return true;
     case ",":
     case ".":
       stepToken(model, event.key === "." ? 1 : -1);

@@ -5,7 +5,6 @@ import { FLOATS_PER_NODE } from "../gl/nodes/index";
 import { hueOfHead } from "../scene/choice";
 import { ANSWER, ATTENTION, FORWARD, RESIDUAL, type Edges } from "../scene/edges";
 import type { Places } from "../scene/layout";
-import { nameNode } from "../scene/nodes";
 import type { Marks } from "./marks";
 import type { Model } from "./model";
 import { ROWS } from "./theme";
@@ -44,7 +43,7 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
     looks[4 * n + 1] = row;
-    looks[4 * n + 3] = kind === ATTENTION && choice.direction === "forward" && choice.scale !== "paper" ? 255 : 0;
+    looks[4 * n + 3] = kind === ATTENTION && (choice.direction === "forward" || choice.direction === "backward") && choice.scale !== "paper" ? 255 : 0;
   }
   return looks;
 }
@@ -73,53 +72,59 @@ export const PICTURE_HALF = 0.44;
 export function nodeLooks(
   model: Model, places: Places, marks: Pick<Marks, "lit" | "sight">, scale: number, screen: Float32Array,
 ): NodeLooks {
-  const { lit, sight } = marks;
-  const { index } = model;
+  const { lit } = marks;
+  const { index, scene } = model;
   const dots = new Float32Array(index.count * FLOATS_PER_NODE);
   const pictures: { depth: number; floats: number[] }[] = [];
   const radii = new Float32Array(index.count);
   const most = model.choice.view === "3d" ? 3.1 : 3.8;
   const room = Math.max(1.2, Math.min(most, places.spacing * scale * 0.15));
-  for (let node = 0; node < index.count; node++) {
-    const { radius, isMarked, isFirst, picture } = oneNode(model, node, room);
-    const place = places.positions.subarray(3 * node, 3 * node + 3);
-    const fill = isMarked ? ROWS.mark : isFirst ? ROWS.plus : ROWS.node;
-    const rim = isMarked ? ROWS.mark : ROWS.paper;
-    const alpha = !lit || lit.has(node) ? 1 : 0.3;
-    radii[node] = picture >= 0 ? places.spacing * PICTURE_HALF * scale : radius;
-    if (picture >= 0) {
-      const half = places.spacing * PICTURE_HALF;
-      const seen = sight?.[node] ?? Number.NaN;
+  // Written number by number: a picture of many layers has a hundred thousand nodes, and each frame has them all.
+  const put = (node: number, radius: number, fill: number, rim: number, alpha: number) => {
+    const to = node * FLOATS_PER_NODE;
+    for (let axis = 0; axis < 3; axis++) dots[to + axis] = places.positions[3 * node + axis]!;
+    dots[to + 3] = radius;
+    dots[to + 4] = fill;
+    dots[to + 5] = rim;
+    dots[to + 6] = -1;
+    dots[to + 7] = alpha;
+  };
+  scene.sides.forEach((side, s) => {
+    const marked = markedTokens(model, s);
+    const firstPicture = side.patches ? pictureNumber(model, s, 0) : -1;
+    const end = index.first[s]! + side.planes * side.tokens.length;
+    for (let node = index.first[s]!, token = 0; node < end; node++, token = token + 1 === side.tokens.length ? 0 : token + 1) {
+      const isMarked = marked.includes(token);
+      const share = model.received.nodes[node]!;
+      const grown = room * (0.75 + 0.55 * Math.sqrt(Math.min(Number.isFinite(share) ? share : 0.4, 9)));
+      const radius = isMarked ? Math.max(grown + 1, 4) : grown;
+      const [fill, rim] = isMarked ? [ROWS.mark, ROWS.mark] : [ROWS.node, ROWS.paper];
+      const alpha = !lit || lit.has(node) ? 1 : 0.3;
+      const isPicture = firstPicture >= 0 && !side.patches!.unpictured.has(token);
+      // A picture keeps a small dot where its edges meet.
+      put(node, isPicture ? 1.6 : radius, fill, rim, isPicture && !lit?.has(node) ? 0 : alpha);
+      radii[node] = isPicture ? places.spacing * PICTURE_HALF * scale : radius;
+      if (!isPicture) continue;
+      const seen = marks.sight?.[node] ?? Number.NaN;
       // Square root: a patch seen a quarter as much as the most seen one is half as bright.
       const light = seen === seen && !isMarked ? LEAST_LIGHT + (1 - LEAST_LIGHT) * Math.sqrt(seen) : alpha;
-      pictures.push({ depth: screen[3 * node + 2]!, floats: [...place, half, fill, rim, picture, light] });
+      const place = places.positions.subarray(3 * node, 3 * node + 3);
+      pictures.push({ depth: screen[3 * node + 2]!, floats: [...place, places.spacing * PICTURE_HALF, fill, rim, firstPicture + token, light] });
     }
-    // A picture keeps a small dot where its edges meet.
-    const isBare = picture >= 0 && (!lit || !lit.has(node));
-    dots.set([...place, picture >= 0 ? 1.6 : radius, fill, rim, -1, isBare ? 0 : alpha], node * FLOATS_PER_NODE);
+  });
+  for (let answer = 0; answer < index.answers; answer++) {
+    const node = index.firstAnswer + answer;
+    const share = scene.outputs!.probabilities[answer]!;
+    radii[node] = 4 + 5 * Math.sqrt(Number.isFinite(share) ? share : 0);
+    put(node, radii[node]!, answer === 0 ? ROWS.plus : ROWS.node, ROWS.paper, !lit || lit.has(node) ? 1 : 0.3);
   }
   pictures.sort((a, b) => b.depth - a.depth);
   return { dots, pictures: Float32Array.from(pictures.flatMap((picture) => picture.floats)), radii };
 }
 
-function oneNode(model: Model, node: number, room: number): {
-  radius: number; isMarked: boolean; isFirst: boolean; picture: number;
-} {
-  const { index, scene, received } = model;
-  const name = nameNode(index, node);
-  if (name.kind === "answer") {
-    const share = scene.outputs!.probabilities[name.answer]!;
-    const radius = 4 + 5 * Math.sqrt(Number.isFinite(share) ? share : 0);
-    return { radius, isMarked: false, isFirst: name.answer === 0, picture: -1 };
-  }
-  const share = received.nodes[node]!;
-  const isMarked = [model.selection, model.hover].some(
-    (one) => one?.kind === "token" && one.side === name.side && one.token === name.token,
-  );
-  const radius = room * (0.75 + 0.55 * Math.sqrt(Math.min(Number.isFinite(share) ? share : 0.4, 9)));
-  const patches = scene.sides[name.side]!.patches;
-  const picture = patches && !patches.unpictured.has(name.token) ? pictureNumber(model, name.side, name.token) : -1;
-  return { radius: isMarked ? Math.max(radius + 1, 4) : radius, isMarked, isFirst: false, picture };
+/** Tokens of a side that are selected or under the pointer. */
+function markedTokens(model: Model, side: number): number[] {
+  return [model.selection, model.hover].flatMap((one) => (one?.kind === "token" && one.side === side ? [one.token] : []));
 }
 
 function pictureNumber(model: Model, side: number, token: number): number {

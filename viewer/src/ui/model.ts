@@ -1,7 +1,7 @@
 /** State of one viewer: the data, the choices, and what follows from them. No element is touched here. */
 
 import { buildGraph, type Graph } from "../scene/build";
-import { defaultChoice, graphChoice, type Choice, type LayoutName, type PruneName } from "../scene/choice";
+import { defaultChoice, graphChoice, isSameGraph, type Choice, type LayoutName, type PruneName } from "../scene/choice";
 import { differenceScene, whyIncomparable } from "../scene/difference";
 import { firstRow, joinPasses, reserve } from "../scene/growth";
 import type { Edge } from "../scene/edges";
@@ -36,8 +36,8 @@ const KEPT_FRAMES = 6;
 // Passes of a generation are small, and a later one needs those before it.
 const KEPT_PASSES = 400;
 export const MOST_DRAWN_MOVING = 10_000;
-// Edges per token and layer that the default shows.
-const EDGES_PER_TOKEN = 2;
+// Edges per token and layer that the default shows: in one plane, and where all layers share the canvas.
+const EDGES_PER_TOKEN = { plane: 2, all: 1 };
 // Share of a row at which its strongest edge alone is shown.
 const LEAST_ROW_SHARE = 0.02;
 // Range of the strength threshold: four decades below the largest.
@@ -59,6 +59,8 @@ export class Model {
   private readonly cache = new Map<Uint8Array, SceneData>();
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
+  private hasLimit = false; // the person chose how many edges a layer shows
+  private built: { scene: SceneData; choice: Choice } | null = null; // what the graph was built from
 
   loader: Loader | null = null; // of frames that the page does not hold
 
@@ -179,6 +181,7 @@ export class Model {
     const layout: LayoutName = hasPictures ? "grid" : "ring";
     this.choice = defaultChoice(heads, layout);
     this.selection = null;
+    this.hasLimit = false;
     this.sliders = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN };
   }
 
@@ -202,20 +205,27 @@ export class Model {
     this.choice.head = Math.min(Math.max(this.choice.head, 0), (this.scene.calls[this.choice.layer]?.heads ?? 1) - 1);
     this.hover = null;
     if (this.selection?.kind === "edge") this.selection = null;
-    this.rebuild();
+    // An order of pictures leaves the graph as it is.
+    if (Object.keys(change).some((name) => name !== "order" && name !== "ranked")) this.rebuild();
     this.tell("graph");
   }
 
   private rebuild(): void {
     const drawn = graphChoice(this.choice);
     if (this.scene.before) drawn.direction = "forward"; // two differences of one pair may have two signs
-    this.graph = buildGraph(this.scene, this.index, drawn);
-    this.order = orderEdges(this.graph, drawn.prune);
-    this.received = receivedAttention(this.scene, this.index, drawn);
+    const { built } = this;
+    const isSame = built !== null && built.scene === this.scene && isSameGraph(built.choice, drawn);
+    if (!isSame) {
+      this.graph = buildGraph(this.scene, this.index, drawn);
+      this.received = receivedAttention(this.scene, this.index, drawn);
+    }
+    if (!isSame || built.choice.prune !== drawn.prune) this.order = orderEdges(this.graph, drawn.prune);
+    this.built = { scene: this.scene, choice: drawn };
     const { sliders } = this;
-    if (Number.isNaN(sliders.layer)) sliders.layer = this.sliderOfLayerLimit(EDGES_PER_TOKEN * this.tokens());
+    const perLayer = EDGES_PER_TOKEN[graphChoice(this.choice).view === "layer" ? "plane" : "all"] * this.tokens();
+    if (!this.hasLimit) sliders.layer = this.sliderOfLayerLimit(perLayer);
     const { key } = this.order;
-    const wanted = EDGES_PER_TOKEN * this.tokens() * Math.max(1, this.scene.calls.length);
+    const wanted = perLayer * Math.max(1, this.scene.calls.length);
     const last = key.length ? key[Math.min(key.length - 1, wanted)]! : 0;
     if (this.choice.prune === "strength" && Number.isNaN(sliders.strength)) {
       const share = Math.max(-last, 10 ** -STRENGTH_DECADES);
@@ -248,6 +258,7 @@ export class Model {
   }
 
   setSlider(value: number): void {
+    if (this.choice.prune === "layer") this.hasLimit = true;
     this.sliders[this.choice.prune] = Math.min(1, Math.max(0, value));
     this.tell("threshold");
   }

@@ -7,6 +7,14 @@ import { make } from "./element";
 import type { Model } from "./model";
 import { segments } from "./segments";
 
+/** What an edge within a plane stands for. A[i, j] is what query i gives key j. */
+export const DIRECTIONS: Record<Direction, { label: string; title: string }> = {
+  sum: { label: "A + Aᵀ", title: "Undirected: A[i, j] + A[j, i], what two tokens give each other" },
+  forward: { label: "A", title: "Forward: A[i, j], what a token looks at; wide at the token that attends, thin at the one attended to" },
+  backward: { label: "Aᵀ", title: "Backward: A[j, i], what a token receives; wide at the one attended to; per token: the strongest that look at it" },
+  asymmetry: { label: "A − Aᵀ", title: "Asymmetry: |A[i, j] − A[j, i]| of each pair, i after j; plus: the later token looks back more than it is looked at" },
+};
+
 type Switch = "attention" | "values" | "residual" | "feedForward" | "classes" | "onlyChosen";
 
 export class Options {
@@ -16,6 +24,9 @@ export class Options {
   private readonly heads;
   private readonly layout;
   private readonly formula = make("p", { class: "formula" });
+  private readonly sinks: HTMLInputElement = make("input", {
+    attributes: { type: "checkbox" }, on: { change: () => this.model.choose({ sinks: this.sinks.checked ? "folded" : "shown" }) },
+  });
   private readonly checks = new Map<Switch, HTMLInputElement>();
 
   constructor(private readonly model: Model) {
@@ -23,10 +34,9 @@ export class Options {
       (Object.keys(SCALES) as ScaleName[]).map((value) => ({ value, label: value === "contribution" ? "contr." : SCALES[value].label, title: SCALES[value].formula })),
       (scale) => model.choose({ scale }), "weight scale",
     );
-    this.direction = segments<Direction>([
-      { value: "sum", label: "A + Aᵀ", title: "Undirected: the weights of both directions, added up" },
-      { value: "forward", label: "query → key", title: "Directed: wide at the token that attends, thin at the one attended to" },
-    ], (direction) => model.choose({ direction }), "direction");
+    this.direction = segments<Direction>(
+      (Object.keys(DIRECTIONS) as Direction[]).map((value) => ({ value, ...DIRECTIONS[value] })),
+      (direction) => model.choose({ direction }), "direction");
     this.heads = segments<Choice["heads"]>([
       { value: "each", label: "each", title: "Every head has its own edges" },
       { value: "mean", label: "mean", title: "One edge per pair: the mean weight over the chosen heads" },
@@ -48,6 +58,7 @@ export class Options {
         this.check("residual", "residual", "Each token's own state, carried on"),
         this.check("feedForward", "feed-forward", "A spindle for each feed-forward block: the wider, the more of the stream it makes up"),
         this.check("classes", "answers", "What each token adds to each answer's score"),
+        make("label", { title: "Edges to tokens that take attention whatever they mean are not drawn: the first, and those with more than 0.3 of a layer's attention. Key s" }, this.sinks, "fold sinks"),
         this.check("onlyChosen", "coloured heads only", "Hide heads that have no colour"),
       ),
     );
@@ -63,6 +74,7 @@ export class Options {
     const { choice, scene } = this.model;
     this.scale.choose(choice.scale);
     this.direction.choose(choice.direction);
+    this.sinks.checked = choice.sinks === "folded";
     this.heads.choose(choice.heads);
     this.layout.choose(choice.layout);
     this.formula.textContent = SCALES[choice.scale].formula;

@@ -1,9 +1,8 @@
 /** The graph: canvases, camera, and drawing on demand. */
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
-import { cubicAt } from "../maths/curve";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
-import type { Renderer } from "../gl/renderer";
+import type { BatchName, Picture, Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
 import { Lanes } from "../scene/lanes";
@@ -11,10 +10,10 @@ import { placeNodes, type Places } from "../scene/layout";
 import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
-import { make } from "./element";
+import { clearedContext, make } from "./element";
 import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
-import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
+import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
 import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { readCamera, type PlacedCamera } from "./state";
@@ -32,23 +31,25 @@ const MANY_EDGES = 4000;
 export class Stage {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
-  private readonly overlay: HTMLCanvasElement;
+  readonly overlay: HTMLCanvasElement;
   readonly surface: Surface;
-  private camera: Camera | null = null;
-  private places!: Places;
+  camera: Camera | null = null;
+  places!: Places;
   private lanes!: Lanes;
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
   lit: Set<number> | null = null;
   sight: Float32Array | null = null;
-  private screen: Float32Array = new Float32Array(0);
+  screen: Float32Array = new Float32Array(0);
   private radii: Float32Array = new Float32Array(0);
   private flat: { marked: Float32Array; main: Float32Array } | null = null;
   private size: [number, number] = [0, 0];
   private frameRequest = 0;
   private rest = 0;
   private isMoving = false;
+  readonly looks: Partial<Record<BatchName, Uint8Array>> = {}; // of the edges, as the renderer has them
+  last: { picture: Picture; nodes: NodeLooks } | null = null; // drawn
   private hasMoved = false; // the person moved the camera
   private isDestroyed = false;
   onFirstDraw: (() => void) | null = null;
@@ -112,9 +113,9 @@ export class Stage {
     this.lanes = new Lanes(edges, model.index.count, Math.max(1, ...model.scene.calls.map((call) => call.heads)));
     this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
-    this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
+    this.renderer!.setCurves("fixed", this.curvesFor("fixed"));
     const { fixed } = model.graph;
-    this.renderer!.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
+    this.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
     this.restyle();
     if (name !== this.shownView) this.hasMoved = false;
     if (!this.hasMoved) this.fit(this.shownView !== "");
@@ -126,6 +127,12 @@ export class Stage {
     }
   }
   private shownView = "";
+
+  /** Curves as the renderer has them. */
+  curvesFor(name: BatchName): Float32Array {
+    const { fixed } = this.model.graph;
+    return name === "main" ? this.curves : name === "marked" ? this.markedCurves : this.curvesOf(fixed, fixed.length);
+  }
 
   private curvesOf(edges: Edges, count: number): Float32Array {
     const { choice, index } = this.model;
@@ -140,12 +147,16 @@ export class Stage {
     const count = Math.min(model.shown(), built);
     const strength = new Float32Array(built);
     strength.set(scaleEdges(model.choice.scale, model.order.edges, count));
-    this.looks = edgeLooks(model, model.order.edges, built, strength);
-    this.renderer?.setLooks("main", this.looks);
+    this.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
   }
 
-  private looks: Uint8Array = new Uint8Array(0);
+  private setLooks(name: BatchName, looks: Uint8Array): void {
+    this.looks[name] = looks;
+    this.renderer?.setLooks(name, looks);
+  }
+
   private only: number | null = null;
+  private mainStyle!: ReturnType<typeof edgeStyles>[0];
 
   /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
   drawn(only: number | null): Drawn {
@@ -153,9 +164,7 @@ export class Stage {
     this.settle(true);
     this.only = null;
     if (only !== null) this.requestDraw();
-    const [width, height] = this.size;
-    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
-    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, this.mainStyle);
   }
 
   private whenAtRest(): void {
@@ -177,7 +186,7 @@ export class Stage {
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
     this.renderer?.setCurves("marked", this.markedCurves);
     const strength = scaleEdges("rank", this.marked).map((value) => 0.35 + 0.65 * value);
-    this.renderer?.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
+    this.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
     this.flat = null;
   }
 
@@ -288,20 +297,21 @@ export class Stage {
   }
 
   /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
-  private settle(isForced = false): void {
+  settle(isForced = false): void {
     if (!this.frameRequest && !isForced) return;
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
     this.draw();
   }
 
-  private draw(): void {
+  /** Draw; `scale` is device pixels a CSS pixel, 0: what the screen has. */
+  draw(scale = 0, onlyPatches = false): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
     if (!renderer || !camera || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
-    const isRough = this.isMoving && shown > MANY_EDGES;
-    const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
+    const isRough = scale === 0 && this.isMoving && shown > MANY_EDGES;
+    const sharp = scale || Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
     const nodes = nodeLooks(model, this.places, this, camera.scale, this.screen);
@@ -310,20 +320,24 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
-    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice.scale);
-    renderer.draw({
-      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
-      dots: model.index.count,
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
+    this.mainStyle = main;
+    const some = (count: number) => (onlyPatches ? 0 : count);
+    const picture: Picture = {
+      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },
+      dots: some(model.index.count),
       pictures: nodes.pictures.length / FLOATS_PER_NODE,
       edges: {
-        marked: { count: this.marked.length, style: marked },
-        main: { count, style: main },
-        fixed: { count: model.graph.fixed.length, style: fixed },
+        marked: { count: some(this.marked.length), style: marked },
+        main: { count: some(count), style: main },
+        fixed: { count: some(model.graph.fixed.length), style: fixed },
       },
-      planes: this.planeShapes(),
+      planes: model.choice.view === "front" || onlyPatches ? [] : planeShapes(this.places, camera, this.theme),
       only: this.only,
-    });
-    this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
+    };
+    renderer.draw(picture);
+    this.last = { picture, nodes };
+    this.drawOverlay(sharp);
     this.surface.use();
     this.isReady();
   }
@@ -333,24 +347,16 @@ export class Stage {
     this.onFirstDraw = null;
   }
 
-  private planeShapes() {
-    return this.model.choice.view === "front" ? [] : planeShapes(this.places, this.camera!, this.theme);
-  }
-
   private drawOverlay(dpr: number): void {
     const [width, height] = this.size;
-    const context = this.overlay.getContext("2d");
-    if (!context) return;
-    const [w, h] = [Math.round(width * dpr), Math.round(height * dpr)];
-    if (this.overlay.width !== w || this.overlay.height !== h) [this.overlay.width, this.overlay.height] = [w, h];
-    context.setTransform(dpr, 0, 0, dpr, 0, 0);
-    context.clearRect(0, 0, width, height);
-    drawLabels(context, width, height, {
+    const context = clearedContext(this.overlay, width, height, dpr);
+    if (context) drawLabels(context, width, height, {
       model: this.model, places: this.places, screen: this.screen, radii: this.radii, lit: this.lit, theme: this.theme,
     });
   }
 
-  private flats() {
+  /** Projected curves, of the selection and of the shown edges. */
+  flats() {
     const { model, camera, size } = this;
     const count = Math.min(model.shown(), this.curves.length / 16);
     return (this.flat ??= {
@@ -375,33 +381,6 @@ export class Stage {
     }
     const found = pickEdge(main, x, y);
     return found >= 0 ? { kind: "edge", edge: model.order.edges.at(found) } : null;
-  }
-
-  /** Where a node is on the page, CSS pixels; null where it is not drawn. */
-  screenOfNode(node: number): { x: number; y: number } | null {
-    this.settle();
-    const [x, y] = [this.screen[3 * node]!, this.screen[3 * node + 1]!];
-    const box = this.canvas.getBoundingClientRect();
-    return Number.isFinite(x) ? { x: box.left + x, y: box.top + y } : null;
-  }
-
-  /** A point of the page at which the k-th shown edge is picked, or else its middle. */
-  screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
-    this.settle();
-    const { main } = this.flats();
-    if (k < 0 || k * 8 >= main.length) return null;
-    const box = this.canvas.getBoundingClientRect();
-    const c = main.subarray(8 * k, 8 * k + 8);
-    const wanted = this.model.order.edges.at(k);
-    for (let n = 0; n < 40; n++) {
-      const [x, y] = cubicAt(c, 0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / 42);
-      const found = this.pick(x, y);
-      const isSame = found?.kind === "edge" && found.edge.from === wanted.from && found.edge.to === wanted.to &&
-        found.edge.head === wanted.head && found.edge.call === wanted.call && found.edge.kind === wanted.kind;
-      if (isSame) return { x: box.left + x, y: box.top + y, isFree: true };
-    }
-    const [x, y] = cubicAt(c, 0.5);
-    return { x: box.left + x, y: box.top + y, isFree: false };
   }
 
   destroy(): void {

@@ -1,6 +1,6 @@
 /** What lies under the pointer, in a line. */
 
-import { orNaN, quantity, codeError, signed, percent } from "../maths/digits";
+import { codeError, differenceError, orNaN, percent, quantity, signed } from "../maths/digits";
 import { ANSWER, FORWARD, RESIDUAL, VALUE } from "../scene/edges";
 import { isolate, labelOf } from "./element";
 import type { Model, Selection } from "./model";
@@ -28,7 +28,7 @@ export function describe(model: Model, selection: Selection): string {
   const key = isolate(tokenOf(model, call.keySide, edge.key));
   const head = edge.head < 0 ? "mean of heads" : `head ${edge.head}`;
   const verb = edge.kind === VALUE ? "receives from" : "attends to";
-  if (edge.sign) return `${query} ${verb} ${key} · ${signed(edge.sign * edge.weight)} · ${model.layerName(edge.call)}, ${head}`;
+  if (edge.sign) return `${query} ${verb} ${key} · ${signed(edge.sign * edge.mass, differenceError(call.code))} · ${model.layerName(edge.call)}, ${head}`;
   return `${query} ${verb} ${key} · ${quantity(edge.weight, codeError(edge.weight, call.code))} · ${model.layerName(edge.call)}, ${head}`;
 }
 
@@ -40,4 +40,12 @@ export function rawOf(model: Model, side: number, token: number): string {
 
 function tokenOf(model: Model, side: number, token: number): string {
   return labelOf(model.scene.sides[side]!.tokens[token]!, 30);
+}
+
+/** Put a filled tip beside a point of its host, within the host. */
+export function placeTip(tip: HTMLElement, host: HTMLElement, x: number, y: number): void {
+  const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+  const left = Math.max(4, Math.min(x + 14, host.clientWidth - width - 4));
+  const top = y + 18 + height > host.clientHeight ? y - height - 10 : y + 18;
+  tip.style.setProperty("transform", `translate(${left}px, ${Math.max(4, top)}px)`);
 }

@@ -4,6 +4,7 @@ import { asRecord, isCount, readBlock, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
 import { readOutputs, type OutputsData } from "./outputs";
 import { asText, asTexts, expectKind } from "./page";
+import { readVectors, type Vectors } from "./vectors";
 
 export interface Patches {
   readonly width: number;
@@ -23,6 +24,9 @@ export interface SideData {
   readonly slots: number; // tokens that layouts leave room for: more than there are while a text grows
 }
 
+/** How weights are stored: as they are, or as codes of their square roots. */
+export type WeightCode = "f32" | "sqrt_u16" | "sqrt_u8";
+
 export interface CallData {
   readonly number: number;
   readonly path: string;
@@ -37,7 +41,7 @@ export interface CallData {
   readonly queries: number;
   readonly keys: number;
   readonly k: number | null;
-  readonly code: "f32" | "sqrt_u16";
+  readonly code: WeightCode;
   readonly nanRows: number;
   readonly isWhole: boolean; // no weight above 0 was left out
   readonly sums: string; // what rows sum to where that is not 1, in words
@@ -48,6 +52,8 @@ export interface CallData {
   readonly entropy: Float32Array; // (head, query) bits
   readonly valueNorm: Float32Array | null; // (head, key)
   readonly flow: Float32Array; // (4, query): residual, attention, stream, feed_forward
+  readonly measures: Float32Array | null; // (4, head): mean entropy, distance, share of the first key, contribution
+  readonly vectors: Vectors | null;
   readonly sign: Int8Array | null; // as weight, where weights are differences: 1 rose, -1 fell
 }
 
@@ -66,6 +72,8 @@ const MOST_NODES = 1_000_000;
 const MOST_CALLS = 10_000;
 // No known model has more than 128 heads in a call.
 const MOST_HEADS = 1024;
+// Measures of each head: entropy, distance, first key, contribution.
+const MEASURES = 4;
 // Letters of a sentence about a call.
 const MOST_SAID = 200;
 
@@ -149,7 +157,7 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
     throw new FormatFault(`Call ${n} is ${queries} x ${keys}, more than its sides have tokens.`);
   }
   const k = call["k"] === null || call["k"] === undefined ? null : takeCount(call, "k", n);
-  const code = call["code"] === "sqrt_u16" ? "sqrt_u16" : "f32";
+  const code = call["code"] === "sqrt_u16" || call["code"] === "sqrt_u8" ? call["code"] : "f32";
   const shape = [heads, queries, k ?? keys];
   return {
     number: n, querySide, keySide, heads, queries, keys, plane, k, code,
@@ -170,19 +178,49 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
       ? takeArray(block, `value_norm.${n}`, [heads, keys], Float32Array)
       : null,
     flow: takeArray(block, `flow.${n}`, [4, queries], Float32Array),
+    measures: block.arrays.has(`measures.${n}`) ? takeArray(block, `measures.${n}`, [MEASURES, heads], Float32Array) : null,
+    vectors: readVectors(block, n, call, { heads, queries, keys }),
     sign: null,
   };
 }
 
+// Steps of a weak square root from 0 to 1, and what stands in place of a strong one.
+const WEAK_STEPS = 512;
+const IS_STRONG = 255;
+
 /** Weights as floats; what is not a finite number from 0 up is nothing that could be drawn, and becomes 0. */
-function readWeights(block: Block, n: number, shape: readonly number[], code: "f32" | "sqrt_u16"): Float32Array {
+function readWeights(block: Block, n: number, shape: readonly number[], code: WeightCode): Float32Array {
   const name = `weight.${n}`;
+  if (code === "sqrt_u8") return readBytes(block, n, takeArray(block, name, shape, Uint8Array));
   if (code === "sqrt_u16") {
     const codes = takeArray(block, name, shape, Uint16Array);
-    return Float32Array.from(codes, (u) => (u / 65535) ** 2);
+    const weights = new Float32Array(codes.length);
+    for (let at = 0; at < codes.length; at++) weights[at] = (codes[at]! / 65535) ** 2;
+    return weights;
   }
-  const weights = takeArray(block, name, shape, Float32Array);
-  return weights.every((w) => w >= 0 && w < Infinity) ? weights : weights.map((w) => (w >= 0 && w < Infinity ? w : 0));
+  let weights = takeArray(block, name, shape, Float32Array);
+  let isCopied = false;
+  for (let at = 0; at < weights.length; at++) {
+    if (weights[at]! >= 0 && weights[at]! < Infinity) continue;
+    if (!isCopied) weights = weights.slice();
+    isCopied = true;
+    weights[at] = 0;
+  }
+  return weights;
+}
+
+/** Weak weights as bytes, and behind each IS_STRONG the next of the strong ones. */
+function readBytes(block: Block, n: number, codes: Uint8Array): Float32Array {
+  const strong = takeArray(block, `strong.${n}`, [-1], Uint16Array);
+  const table = Float32Array.from({ length: 256 }, (_, byte) => (byte / WEAK_STEPS) ** 2);
+  const weights = new Float32Array(codes.length);
+  let next = 0;
+  for (let at = 0; at < codes.length; at++) {
+    const byte = codes[at]!;
+    weights[at] = byte === IS_STRONG ? (strong[next++]! / 65535) ** 2 : table[byte]!;
+  }
+  if (next !== strong.length) throw new FormatFault(`Call ${n} has ${strong.length} strong weights, but its codes name ${next}.`);
+  return weights;
 }
 
 function readKeys(block: Block, n: number, shape: readonly number[], keys: number): Int32Array {

@@ -1,6 +1,6 @@
 /** The visible edges as a table: to sort, to search, to take away, and to hear. */
 
-import { codeError, count, plural, quantity } from "../../maths/digits";
+import { codeError, count, differenceError, plural, quantity } from "../../maths/digits";
 import { button, labelOf, make, tokenText } from "../element";
 import { copyText, fileName, saveFile } from "../export/save";
 import type { Change, Model } from "../model";
@@ -77,7 +77,7 @@ class Table implements CentreView {
   private headCell({ name, title }: Column): HTMLElement {
     const isRounded = title && this.model.scene.calls.some((call) => call.code !== "f32");
     return make("th", { class: title && "number", attributes: { scope: "col", "data-column": name } },
-      button({ text: isRounded ? `≈ ${name}` : name, title: title + (isRounded ? ", of weights rounded to 16 bits" : ""), on: { click: () => this.sort(name, title !== "") } }));
+      button({ text: isRounded ? `≈ ${name}` : name, title: title + (isRounded ? ", of rounded weights" : ""), on: { click: () => this.sort(name, title !== "") } }));
   }
 
   private sort(name: Sorting["name"], isFalling: boolean): void {
@@ -171,7 +171,7 @@ class Table implements CentreView {
     const { code } = rows.call(n);
     const weight = rows.edges.weight[n]!;
     const isProduct = name === "lift" || name === "contribution";
-    const error = isProduct ? (codeError(weight, code) * value) / weight : codeError(name === "change" ? 1 : value, code);
+    const error = isProduct ? (codeError(weight, code) * value) / weight : name === "change" ? differenceError(code) : codeError(value, code);
     const text = Number.isFinite(value) ? quantity(value, error) : "–";
     const sign = name === "change" && value > 0 ? "+" : "";
     return make("td", { class: name === "change" ? `number ${value < 0 ? "fell" : "rose"}` : "number", text: sign + text });

@@ -1,5 +1,6 @@
 /** Rows as CSV (RFC 4180) that a spreadsheet opens without running anything. */
 
+import { differenceError } from "../../maths/digits";
 import type { Rows } from "./table_rows";
 
 // What a spreadsheet takes for the start of a formula.
@@ -25,12 +26,11 @@ export function numberCell(value: number): string {
 
 /** Pieces of a file with the rows in the given order. */
 export function csvOf(rows: Rows, order: ArrayLike<number>): string[] {
-  // A rounded weight is off by up to (its root + the step) x the step.
-  const isRounded = rows.model.scene.calls.some((call) => call.code !== "f32");
+  const error = Math.max(0, ...rows.model.scene.calls.map((call) => (call.code === "f32" ? 0 : differenceError(call.code) / 2)));
   const heads = rows.columns.flatMap(({ name, title }) => {
     if (name === "from") return ["query_position", "query"];
     if (name === "to") return ["key_position", "key"];
-    return [title && isRounded ? `${name} (from weights rounded to 1.6e-5)` : name];
+    return [title && error ? `${name} (from weights within ${error.toPrecision(2)})` : name];
   });
   const pieces = [`${["path", ...heads].map(textCell).join(",")}\r\n`];
   let piece = "";
