@@ -93,7 +93,17 @@ def test_a_silent_view_is_sent_news_more_rarely(view):
     for _ in range(10_000):  # a hundred seconds
         view.put(frame("again"))
         view.now += 0.01
-    assert 100 / MOST_PATIENCE_S - 2 <= len(view.inbox) <= 100 / MOST_PATIENCE_S + 3
+    assert 100 / MOST_PATIENCE_S - 2 <= len(view.inbox) <= 100 / MOST_PATIENCE_S + 20
+
+
+def test_a_view_that_was_quick_and_fell_silent_is_sent_ten_pages_a_second_at_first(view):
+    view.put(frame("quick"))
+    view.take()
+    view.feed.answer({"kind": "shown", "version": view.shown[-1][0], "took_ms": 20})
+    for _ in range(10):
+        view.put(frame("again"))
+        view.now += 0.1
+    assert 5 <= len(view.inbox) <= 10
 
 
 def test_an_answer_to_an_older_page_ends_nothing(view):

@@ -10,9 +10,10 @@ from headscape.view.frames import EncodedFrame
 from headscape.view.page import Numbers, page_block
 
 # Seconds after which a view that stays silent is sent the next page all the same: a kernel that is busy with
-# a cell may hear no answers, and its pictures must still move. Doubled at each silence, up to the second.
-FIRST_PATIENCE_S = 0.5
-MOST_PATIENCE_S = 2.0
+# a cell hears no answers, and its pictures must still move. First twice what the view needed for a page, then
+# ever more, in case what is sent piles up on its way.
+LEAST_PATIENCE_S, FIRST_PATIENCE_S, MOST_PATIENCE_S = 0.1, 0.25, 2.0
+_GROWTH = 1.1
 
 Send = Callable[[dict[str, Any], list[bytes]], None]
 
@@ -43,7 +44,7 @@ class Feed:
         self._held: set[int] = set()
         self._flying: tuple[int, set[int]] | None = None
         self._sent_at = 0.0
-        self._patience_s = FIRST_PATIENCE_S
+        self._usual_s = self._patience_s = FIRST_PATIENCE_S
         self.version = 0
         self.sends_text = False
 
@@ -85,24 +86,27 @@ class Feed:
             self._held = {number for number, _ in self._frames}
             self._flying = None
 
-    def answer(self, content: object) -> bool:
+    def answer(self, content: Any) -> bool:
         """Take a message of the view; return whether it was meant for the feed."""
         match content:
             case {"kind": "shown", "version": int(version)}:
-                self._on_shown(version)
+                took_ms = content.get("took_ms")
+                self._on_shown(version, took_ms / 1000 if isinstance(took_ms, int | float) else None)
             case {"kind": "hello", "version": int(version), "held": list(held), "buffers": bool(buffers)}:
                 self._on_hello(version, held, buffers)
             case _:
                 return False
         return True
 
-    def _on_shown(self, version: int) -> None:
+    def _on_shown(self, version: int, took_s: float | None) -> None:
         with self._lock:
             if self._flying is None or self._flying[0] != version:
                 return
             self._held = self._flying[1]
             self._flying = None
-            self._patience_s = FIRST_PATIENCE_S
+            if took_s is not None:
+                self._usual_s = min(max(2 * took_s, LEAST_PATIENCE_S), MOST_PATIENCE_S)
+            self._patience_s = self._usual_s
             if version < self.version:
                 self._push()
 
@@ -121,7 +125,7 @@ class Feed:
         if self._flying is not None:
             if now - self._sent_at < self._patience_s:
                 return
-            self._patience_s = min(2 * self._patience_s, MOST_PATIENCE_S)
+            self._patience_s = min(_GROWTH * self._patience_s, MOST_PATIENCE_S)
         block = self._block(self._held)
         self._flying = (self.version, {number for number, _ in self._frames})
         self._sent_at = now

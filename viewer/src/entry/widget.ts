@@ -87,8 +87,8 @@ class Data {
     return true;
   }
 
-  shown(): void {
-    this.host.send({ kind: "shown", version: this.version });
+  shown(tookMs: number): void {
+    this.host.send({ kind: "shown", version: this.version, took_ms: tookMs });
   }
 
   /** Tell the kernel what is selected, without hearing of it as if the kernel had done it. */
@@ -110,11 +110,21 @@ class Data {
   }
 }
 
-/** In Jupyter, hide the still picture that stands beneath a running widget, or show it again. */
-function hideStill(element: HTMLElement, isHidden: boolean): void {
-  const next = element.closest(".jp-OutputArea-child")?.nextElementSibling;
-  if (!(next instanceof HTMLElement) || !next.querySelector(STILL)) return;
-  next.style.setProperty("display", isHidden ? "none" : "");
+/** In Jupyter, hide the still picture beneath a running widget, which may come later; returns what shows it again. */
+function hideStill(element: HTMLElement): () => void {
+  const output = element.closest(".jp-OutputArea-child");
+  if (!output?.parentElement) return () => {};
+  const set = (display: string) => {
+    const next = output.nextElementSibling;
+    if (next instanceof HTMLElement && next.querySelector(STILL)) next.style.setProperty("display", display);
+  };
+  const observer = new MutationObserver(() => set("none"));
+  observer.observe(output.parentElement, { childList: true, subtree: true });
+  set("none");
+  return () => {
+    observer.disconnect();
+    set("");
+  };
 }
 
 /** What the notebook around an element looks like; null where it does not say. */
@@ -149,6 +159,7 @@ function render(data: Data, element: HTMLElement): () => void {
   element.append(frame);
   let handle: Handle | null = null;
   let isOpen = false;
+  let showStill: (() => void) | null = null;
   const open = () => {
     if (!data.page) return;
     const selection = host.get("selection");
@@ -160,8 +171,7 @@ function render(data: Data, element: HTMLElement): () => void {
     }));
     void opened.shown.then(() => {
       isOpen = true;
-      hideStill(element, true);
-      setTimeout(() => handle && hideStill(element, true), 1000); // the picture may come later than the widget
+      if (handle) showStill = hideStill(element);
     });
   };
   const onMessage = async (content: unknown, buffers: unknown): Promise<void> => {
@@ -171,9 +181,10 @@ function render(data: Data, element: HTMLElement): () => void {
       return;
     }
     if (!data.receive(content, buffers)) return;
+    const begun = performance.now();
     if (handle) await handle.load(data.page!);
     else open();
-    data.shown();
+    data.shown(performance.now() - begun);
   };
   const listener = (...values: unknown[]) => void onMessage(values[0], values[1]);
   host.on("msg:custom", listener);
@@ -187,7 +198,7 @@ function render(data: Data, element: HTMLElement): () => void {
     host.off("msg:custom", listener);
     handle?.destroy();
     handle = null;
-    hideStill(element, false);
+    showStill?.();
     frame.remove();
   };
 }
