@@ -121,7 +121,10 @@ def test_keys_reach_every_row_and_select_it(table):
     wanted = records[798]
     assert [edge["query"], edge["key"]] == [int(wanted["query_position"]), int(wanted["key_position"])]
     assert table.page.locator("tr[aria-selected=true]").count() == 1
-    assert table.page.evaluate("() => document.activeElement.shadowRoot.activeElement.getAttribute('role')") == "grid"
+    assert (
+        table.page.evaluate("() => document.activeElement.shadowRoot.activeElement.getAttribute('role')")
+        == "grid"
+    )
     for _ in range(2):
         grid.press("ArrowRight")
     grid.press("Enter")
@@ -142,7 +145,9 @@ def test_a_pair_of_passes_lists_the_biggest_movers_first(open_page, tmp_path):
     traces = [example_trace(layers=2, heads=2, seed=seed) for seed in (0, 1)]
     path = write_page([Frame(trace, 0, label=str(n)) for n, trace in enumerate(traces)], tmp_path / "x.html")
     opened = open_page(path)
-    opened.page.evaluate("() => globalThis.headscapeViews[0].apply({view: 'table', frame: 1, against: 0, slider: 1})")
+    opened.page.evaluate(
+        "() => globalThis.headscapeViews[0].apply({view: 'table', frame: 1, against: 0, slider: 1})"
+    )
     opened.page.get_by_role("columnheader", name="before").wait_for()
     _, records = saved_csv(opened)
     sizes = [abs(float(record["change"])) for record in records]
@@ -157,7 +162,9 @@ def test_a_pair_of_passes_lists_the_biggest_movers_first(open_page, tmp_path):
 def test_a_table_of_very_many_rows_is_quick_and_reaches_the_last(open_page, tmp_path):
     trace = example_trace(layers=4, heads=4, tokens=[f"w{n}" for n in range(96)])
     opened = open_page(write_page([Frame(trace, 0)], tmp_path / "x.html"))
-    opened.page.evaluate("() => globalThis.headscapeViews[0].apply({view: 'table', direction: 'forward', slider: 1})")
+    opened.page.evaluate(
+        "() => globalThis.headscapeViews[0].apply({view: 'table', direction: 'forward', slider: 1})"
+    )
     grid = opened.page.get_by_role("grid")
     rows = int(grid.get_attribute("aria-rowcount")) - 1
     assert rows == opened.state()["total"] > 250_000

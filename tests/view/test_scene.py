@@ -6,6 +6,9 @@ import pytest
 
 from headscape.errors import OptionError
 from headscape.trace.block import unpack
+from headscape.trace.call import AttentionCall
+from headscape.trace.measure import Facts, gather_rows
+from headscape.trace.sides import Side
 from headscape.trace.synthetic import example_trace
 from headscape.trace.trace import Trace
 from headscape.view import scene
@@ -108,7 +111,7 @@ def test_a_page_of_the_size_of_a_base_model_holds_a_byte_a_weight():
 def test_too_many_weights_are_cut_to_the_strongest_and_it_is_said(monkeypatch):
     trace = example_trace(layers=2, heads=2)
     rows = 2 * 2 * len(trace.tokens())
-    monkeypatch.setattr(scene, "MOST_WEIGHTS", rows * 3 + 1)
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", rows * 3 * scene.KEPT_COST + 1)
     arrays, meta = unpack(scene_block(trace))
     assert arrays["weight.0"].shape[-1] == meta["calls"][0]["k"] == 3
     by_hand = np.sort(trace.calls[0].weights(), axis=-1)[..., -3:].sum(-1)
@@ -116,9 +119,18 @@ def test_too_many_weights_are_cut_to_the_strongest_and_it_is_said(monkeypatch):
     assert f"{by_hand.mean():.1%} of the attention" in meta["warnings"][0]
 
 
+def test_whole_rows_may_be_more_than_cut_ones_as_they_store_no_keys(monkeypatch):
+    trace = example_trace(layers=2, heads=2)
+    weights = sum(call.weights().size for call in trace.calls)
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", weights)
+    assert unpack(scene_block(trace))[1]["calls"][0]["k"] is None
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", weights - 1)
+    assert unpack(scene_block(trace))[1]["calls"][0]["k"] == len(trace.tokens()) // 3
+
+
 def test_cutting_a_sparse_trace_again_counts_its_mass_against_the_whole_row(monkeypatch):
     dense, sparse = example_trace(layers=1, heads=2), example_trace(layers=1, heads=2, k=6)
-    monkeypatch.setattr(scene, "MOST_WEIGHTS", 2 * len(dense.tokens()) * 2)
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", 2 * len(dense.tokens()) * 2 * scene.KEPT_COST)
     arrays, _ = unpack(scene_block(sparse))
     by_hand = np.sort(dense.calls[0].weights(), axis=-1)[..., -2:].sum(-1)
     np.testing.assert_allclose(arrays["kept.0"], by_hand, atol=1e-6)
@@ -183,3 +195,51 @@ def test_a_masked_class_with_a_score_of_minus_infinity_is_no_number():
 def test_an_example_that_is_not_there_is_named():
     with pytest.raises(OptionError, match=r"trace has 2 of example \(0 to 1\), so there is no example 2"):
         scene_block(example_trace(), 2)
+
+
+def test_measures_of_heads_are_those_worked_out_by_hand():
+    words, none = ("a", "b"), np.zeros((1, 2), bool)
+    weights = np.array([[[[1, 0], [0.25, 0.75]], [[0.5, 0.5], [0.5, 0.5]]]], np.float32)
+    norms = np.array([[[2, 4], [1, 3]]], np.float32)
+    facts = Facts(none, none, norms, np.ones((1, 4, 2), np.float32))
+    rows = gather_rows([(0, weights, np.full((1, 2, 2), 2, np.int32))], weights.shape, None, facts)
+    call = AttentionCall("attn", "attn", 0, "self", "sdpa", 0, 0, 0, weights.shape, rows)
+    trace = Trace((call,), (Side("tokens", 2, 2, (words,)),), None, (), "M", None)
+    entropy, distance, first, contribution = unpack(scene_block(trace))[0]["measures.0"]
+    quarter = 0.25 * 2 + 0.75 * np.log2(4 / 3)  # bits of (1/4, 3/4)
+    np.testing.assert_allclose(entropy, [quarter / 2, 1], rtol=1e-6)
+    np.testing.assert_allclose(distance, [0.25 / 2, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(first, [1.25 / 2, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(contribution, [(2 + 0.25 * 2 + 0.75 * 4) / 2, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [None, 4])
+def test_measures_of_heads_are_means_of_the_exact_statistics_over_real_rows(k):
+    trace, dense = (example_trace(k=keep, padding=3, decoder=True) for keep in (k, None))
+    arrays, _ = unpack(scene_block(trace, 1))
+    for n, call in enumerate(trace.calls):
+        found = arrays[f"measures.{n}"]
+        np.testing.assert_allclose(found[0], np.nanmean(call.stats.entropy[1], -1), rtol=1e-5)
+        np.testing.assert_allclose(found[1], np.nanmean(call.stats.distance[1], -1), rtol=1e-5)
+        np.testing.assert_allclose(found[2], np.nanmean(call.stats.first_key[1], -1), rtol=1e-5)
+        carried = dense.calls[n].contribution(1).sum(-1)[:, ~call.padded(1)]  # all keys, whatever was kept
+        np.testing.assert_allclose(found[3], carried.mean(-1), rtol=1e-5)
+
+
+def test_the_sink_of_a_left_padded_text_is_its_first_real_token():
+    trace = example_trace(layers=1)
+
+    def pad_left(arrays):
+        weights, padded = arrays.weights.copy(), arrays.padded_keys.copy()
+        weights[..., 0], padded[:, 0] = 0, True
+        return dataclasses.replace(arrays, weights=weights, padded_keys=padded, received=weights.sum(2))
+
+    found = unpack(scene_block(with_weights(trace, pad_left)))[0]["measures.0"]
+    np.testing.assert_allclose(found[2], trace.calls[0].weights()[..., 1].mean(-1), rtol=1e-5)
+
+
+def test_measures_that_were_not_captured_are_nan():
+    trace = example_trace(layers=1)
+    found = unpack(scene_block(with_weights(trace, lambda a: dataclasses.replace(a, value_norms=None))))[0]
+    assert np.isnan(found["measures.0"][3]).all()
+    assert np.isfinite(found["measures.0"][:3]).all()

@@ -72,6 +72,7 @@ function sceneOf(shape: Shape): SceneData {
       heads, queries, keys: tokens, k, code: "f32", nanRows: 0, isWhole: k === null || shape.isWhole === true, sums: "", weight, sign: null, vectors: null, key, kept, visible,
       entropy: new Float32Array(heads * queries), flow: new Float32Array(4 * queries).fill(1),
       valueNorm: norms ? Float32Array.from({ length: heads * tokens }, () => 0.2 + random()) : null,
+      measures: null,
     });
   }
   return { model: "", sides, calls, outputs: null, warnings: [], before: null } as unknown as SceneData;

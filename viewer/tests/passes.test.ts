@@ -36,6 +36,16 @@ describe("a generation with a cache", () => {
     expect(firstRow(joinPasses(passes))).toBe(0);
   });
 
+  it("joined, has the means over all its rows as measures", () => {
+    const measured = passes.map((pass, n) => ({
+      ...pass, calls: pass.calls.map((call) => ({ ...call, measures: Float32Array.of(n, 10 * n, Number.NaN, 1) })),
+    }));
+    const [entropy, distance, sink, contribution] = joinPasses(measured).calls[0]!.measures!;
+    expect([entropy, distance, contribution]).toEqual([(0 * 2 + 1 + 2) / 4, (0 * 2 + 10 + 20) / 4, 1]); // of 2, 1 and 1 rows
+    expect(sink).toBeNaN();
+    expect(joinPasses(passes).calls[0]!.measures).toBeNull();
+  });
+
   it("joined from top-k passes, keeps each row's keys and shares", () => {
     const top = (keys: number[][], weights: number[][], kept: number[], from: number, to: number) =>
       sceneOf({ weights: head(from, to), tokens: words(to), top: { keys: [keys], weights: [weights], kept: [kept] } });

@@ -51,6 +51,11 @@ export function quantity(value: number, error = 0): string {
   return value.toFixed(Math.max(0, decimals)).replace(/^-/, "−");
 }
 
+/** A number with the two digits that a small label has room for. */
+export function rough(value: number): string {
+  return quantity(value, 0.5 * 10 ** (Math.floor(Math.log10(Math.abs(value) || 1)) - 1));
+}
+
 /** A signed number with its sign written; `error` as of a quantity. */
 export function signed(value: number, error = 0): string {
   if (!Number.isFinite(value)) return "not captured";

@@ -6,6 +6,8 @@ export type ViewName = GraphViewName | "matrix" | "heads" | "neuron" | "table";
 export type LayoutName = "ring" | "line" | "grid";
 export type ScaleName = "rank" | "paper" | "lift" | "log" | "contribution";
 export type PruneName = "layer" | "row" | "strength";
+export const HEAD_ORDERS = ["layer", "entropy", "distance", "sink", "contribution", "change"] as const;
+export type HeadOrder = (typeof HEAD_ORDERS)[number];
 export type Direction = "sum" | "forward" | "backward" | "asymmetry";
 
 export interface Choice {
@@ -17,6 +19,9 @@ export interface Choice {
   heads: "each" | "mean";
   layer: number; // index of the call in focus: of the Layer view, and of those that show one head
   head: number; // the head in focus there
+  matrix: "heads" | "head"; // of the Matrix view: a picture of each head, or one head's cells
+  order: HeadOrder; // of those pictures
+  ranked: "layers" | "all"; // ordered within each layer, or over all
   sinks: "shown" | "folded"; // keys that take attention and carry little
   layersOff: ReadonlySet<number>; // indices of calls that are not drawn
   chosenHeads: ReadonlySet<number>; // have a hue
@@ -36,7 +41,7 @@ export function defaultChoice(heads: number, layout: LayoutName): Choice {
   const few = heads <= MOST_HUES;
   return {
     view: "3d", layout, scale: "rank", prune: "layer", direction: "sum", heads: "each",
-    layer: 0, head: 0, sinks: "shown",
+    layer: 0, head: 0, matrix: "heads", order: "layer", ranked: "layers", sinks: "shown",
     layersOff: new Set(),
     chosenHeads: new Set(few ? Array.from({ length: heads }, (_, head) => head) : []),
     onlyChosen: few,
@@ -65,6 +70,8 @@ export function graphChoice(choice: Choice): Choice & { view: GraphViewName } {
     case "heads":
     case "neuron":
       return { ...choice, view: "layer", direction: "forward" };
+    case "matrix":
+      return { ...choice, view: "layer", direction: "forward", heads: "each", sinks: "shown", attention: true, solo: choice.matrix === "head" ? { call: choice.layer, head: choice.head } : null };
     default:
       return { ...choice, view: "layer" };
   }

@@ -52,9 +52,24 @@ function joinCalls(parts: readonly CallData[]): CallData {
     first += call.queries;
   }
   return {
-    ...last, queries, weight, vectors: joinVectors(parts), key, kept, visible, entropy, flow, k: isSparse ? width : null,
+    ...last, queries, weight, vectors: joinVectors(parts), key, kept, measures: joinMeasures(parts), visible, entropy, flow, k: isSparse ? width : null,
     isWhole: parts.every((call) => call.isWhole), nanRows: parts.reduce((sum, call) => sum + call.nanRows, 0),
   };
+}
+
+/** Measures are means over rows: those of the passes together are weighted by their rows. */
+function joinMeasures(parts: readonly CallData[]): Float32Array | null {
+  if (parts.some((call) => !call.measures)) return null;
+  const { heads } = parts[0]!;
+  return Float32Array.from({ length: parts[0]!.measures!.length }, (_, n) => {
+    let [sum, rows] = [0, 0];
+    for (const { entropy, queries, measures } of parts) {
+      const own = entropy.subarray((n % heads) * queries, ((n % heads) + 1) * queries).filter(Number.isFinite).length;
+      if (own) sum += own * measures![n]!;
+      rows += own;
+    }
+    return rows ? sum / rows : Number.NaN;
+  });
 }
 
 /** Vectors of the queries of all passes, and of the keys of the last one, which has them all. */

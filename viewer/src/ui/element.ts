@@ -46,17 +46,6 @@ export function isolate(text: string): string {
   return `\u2068${text}\u2069`;
 }
 
-/** Change what an area holds; the focus stays in it, on the same control if there is one. */
-export function keepFocus(area: HTMLElement, change: () => void, isOther = false): void {
-  const root = area.getRootNode();
-  const active = root instanceof ShadowRoot || root instanceof Document ? root.activeElement : null;
-  const isInside = active !== null && area.contains(active);
-  const controls = () => [...area.querySelectorAll<HTMLElement>("button, input, [tabindex]")];
-  const at = active && !isOther ? controls().indexOf(active as HTMLElement) : -1;
-  change();
-  if (isInside) (controls()[at] ?? area).focus({ preventScroll: true });
-}
-
 // Letters of a token that a label shows; the panel shows more.
 export const LABEL_LETTERS = 16;
 export const PANEL_LETTERS = 300;
@@ -67,7 +56,7 @@ const segmenter = typeof Intl !== "undefined" && "Segmenter" in Intl ? new Intl.
 export function labelOf(token: string, letters = LABEL_LETTERS): string {
   if (token === "") return "(empty)";
   const start = token.slice(0, letters * 12); // a letter of several code points still fits
-  const shown = start.replace(/[\n\r]/g, "⏎").replace(/\t/g, "⇥").replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, "·");
+  const shown = start.replace(/[\n\r\u2028\u2029]/g, "⏎").replace(/\t/g, "⇥").replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g, "·");
   if (shown.trim() === "") return token.length === 1 ? "(space)" : `(${token.length} spaces)`;
   const parts = segmenter ? Array.from(segmenter.segment(shown), (part) => part.segment) : Array.from(shown);
   if (parts.length <= letters && start.length === token.length) return shown;

@@ -14,7 +14,7 @@ const CAPTION_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
 const HEIGHT = 15;
 // Where rows are as close as this, labels are a little smaller, so that each row still has its own.
 const CLOSE_FONT = "11px system-ui, -apple-system, 'Segoe UI', sans-serif";
-const CLOSE_HEIGHT = 12;
+const CLOSE_HEIGHT = 11;
 const CLOSE_PX = 17;
 // Labels in one picture: more is a wall of text.
 const MOST_LABELS = 400;
@@ -27,6 +27,22 @@ interface Wish extends LabelWish {
   readonly font: string;
   readonly colour: string;
   readonly alpha: number;
+}
+
+/** What labels are drawn with: a canvas, or whatever keeps them as text. */
+export interface LabelPen {
+  font: string;
+  globalAlpha: number;
+  fillStyle: CanvasRenderingContext2D["fillStyle"];
+  strokeStyle: CanvasRenderingContext2D["strokeStyle"];
+  lineWidth: number;
+  textBaseline: CanvasTextBaseline;
+  lineJoin: CanvasLineJoin;
+  textAlign: CanvasTextAlign;
+  direction: CanvasDirection;
+  measureText(text: string): { width: number };
+  strokeText(text: string, x: number, y: number): void;
+  fillText(text: string, x: number, y: number): void;
 }
 
 export interface LabelScene {
@@ -42,7 +58,7 @@ export interface LabelScene {
 class Wishes {
   readonly list: Wish[] = [];
 
-  constructor(private readonly context: CanvasRenderingContext2D) {}
+  constructor(private readonly context: LabelPen) {}
 
   add(text: string, at: readonly [number, number, number], sides: readonly Side[], look: {
     priority: number; colour: string; font?: string; alpha?: number; height?: number;
@@ -63,7 +79,7 @@ class Wishes {
 }
 
 /** Draw the labels of a picture on a cleared canvas whose units are CSS pixels. */
-export function drawLabels(context: CanvasRenderingContext2D, width: number, height: number, scene: LabelScene): void {
+export function drawLabels(context: LabelPen, width: number, height: number, scene: LabelScene): void {
   const wishes = new Wishes(context);
   addTokens(wishes, scene);
   addAnswers(wishes, scene);
@@ -202,7 +218,7 @@ function addAnswers(wishes: Wishes, scene: LabelScene): void {
     const name = labelOf(outputs.names[answer]!, 18);
     const share = outputs.probabilities[answer]!;
     const text = Number.isFinite(share) ? `${name}  ${roundPercent(share)}` : name;
-    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right"], {
+    wishes.add(text, [scene.screen[3 * node]!, scene.screen[3 * node + 1]!, scene.radii[node]!], ["right", "above", "below"], {
       priority: 90 - answer, colour: theme.ink, font: answer === 0 ? STRONG_FONT : LABEL_FONT, alpha: isLit ? 1 : 0.45,
     });
   }

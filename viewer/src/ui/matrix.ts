@@ -1,25 +1,26 @@
 /** The navigator: a small picture of every head's attention; one click shows that head alone. */
 
-import { drawnHeads, hueOfHead, MOST_HUES, toggledHeads } from "../scene/choice";
-import { rowWidth } from "../scene/rows";
+import { drawnHeads, GRAPH_VIEWS, hueOfHead, MOST_HUES, toggledHeads, type ViewName } from "../scene/choice";
+import { headFacts, sayFacts, type HeadFacts } from "../scene/measures";
 import type { CallData } from "../wire/scene";
 import { button, make } from "./element";
+import { heatLook, Thumbnails, type HeatLook } from "./heat";
 import type { Model } from "./model";
-import { headColour, heatTable, type Theme } from "./theme";
+import { headColour, type Theme } from "./theme";
 
-// Pixels of a thumbnail; longer texts are reduced to the largest weight of each block.
-const MOST_PIXELS = 32;
 const LEAST_CELL = 11;
 const LARGEST_CELL = 27;
 const ROOM_PX = 168;
-// Pictures of heads; a larger matrix has plain cells.
-const MOST_PICTURES = 6000;
+// Width of a digit of a head's number, and what two numbers stay apart.
+const DIGIT_PX = 6;
+const APART_PX = 4;
 
 export class Matrix {
   readonly element = make("div");
   private readonly cells = new Map<string, HTMLButtonElement>();
   private rows: HTMLButtonElement[] = [];
   private columns: HTMLButtonElement[] = [];
+  private readonly pictures = new Thumbnails();
 
   constructor(private readonly model: Model, private theme: Theme) {}
 
@@ -33,11 +34,15 @@ export class Matrix {
     const grid = make("div", { class: "matrix", style: { "grid-template-columns": `30px repeat(${heads}, ${size}px)` } });
     this.cells.clear();
     grid.append(make("span"));
-    this.columns = Array.from({ length: heads }, (_, head) => this.headButton(head, heads));
+    const every = Math.ceil((DIGIT_PX * String(heads - 1).length + APART_PX) / (size + 2));
+    this.columns = Array.from({ length: heads }, (_, head) => this.headButton(head, heads, head % every === 0));
     this.rows = calls.map((call) => this.layerButton(call));
     grid.append(...this.columns);
-    const tables = new Map<string, Uint8Array>();
-    const isPictured = calls.length * heads <= MOST_PICTURES;
+    const looks = new Map<string, HeatLook>();
+    const facts = headFacts(model.scene);
+    const largest = Math.max(...facts.map((one) => one.largest));
+    let n = 0;
+    this.pictures.clear();
     for (const call of calls) {
       grid.append(this.rows[call.number]!);
       for (let head = 0; head < heads; head++) {
@@ -46,9 +51,9 @@ export class Matrix {
           continue;
         }
         const colour = headColour(theme, heads <= MOST_HUES ? head : -1);
-        let table = tables.get(colour);
-        if (!table) tables.set(colour, (table = heatTable(theme, colour)));
-        const cell = this.cellButton(call, head, isPictured ? table : null);
+        let look = looks.get(colour);
+        if (!look) looks.set(colour, (look = heatLook(theme, colour, model.scene.before !== null)));
+        const cell = this.cellButton(call, facts[n++]!, look, largest);
         this.cells.set(`${call.number} ${head}`, cell);
         grid.append(cell);
       }
@@ -57,11 +62,11 @@ export class Matrix {
     this.refresh();
   }
 
-  private headButton(head: number, heads: number): HTMLButtonElement {
+  private headButton(head: number, heads: number, isWritten: boolean): HTMLButtonElement {
     const { model } = this;
     const few = heads <= MOST_HUES;
     return button({
-      class: "head-name", text: String(head),
+      class: "head-name", text: isWritten ? String(head) : "",
       title: few ? `Head ${head}: show or hide in all layers` : `Head ${head}: give it a colour (up to ${MOST_HUES})`,
       label: few ? `show head ${head}` : `colour head ${head}`,
       on: {
@@ -75,7 +80,7 @@ export class Matrix {
     const mark = call.kind === "cross" ? "×" : "";
     return button({
       class: "row-name", text: `L${call.layer}${mark}`,
-      title: `${model.layerName(call.number)} (${call.site}): show or hide`, label: `show ${model.layerName(call.number)}`,
+      title: `${model.layerName(call.number)} (${call.site}): show or hide`, label: `L${call.layer}${mark}: show ${model.layerName(call.number)}`,
       on: {
         click: () => {
           if (model.choice.view === "layer") {
@@ -90,19 +95,24 @@ export class Matrix {
     });
   }
 
-  private cellButton(call: CallData, head: number, table: Uint8Array | null): HTMLButtonElement {
+  private cellButton(call: CallData, facts: HeadFacts, look: HeatLook, largest: number): HTMLButtonElement {
     const { model } = this;
+    const { head } = facts;
+    const name = `${model.layerName(call.number)}, head ${head}`;
     return button({
-      class: "cell", title: `${model.layerName(call.number)}, head ${head}: show it alone`,
-      label: `${model.layerName(call.number)}, head ${head} alone`,
+      class: "cell", title: [name, ...sayFacts(facts, model.scene.before !== null)].join("\n"), label: `${name} alone`,
       on: {
         click: () => {
-          const { solo } = model.choice;
+          const { solo, view } = model.choice;
+          if (!isGraph(view)) {
+            model.choose({ layer: call.number, head, matrix: "head" });
+            return;
+          }
           const isSame = solo?.call === call.number && solo.head === head;
           model.choose(isSame ? { solo: null } : { solo: { call: call.number, head }, layer: call.number });
         },
       },
-    }, table && thumbnail(call, head, table));
+    }, this.pictures.add(model.scene, facts, look, largest));
   }
 
   /** Follow the choices. */
@@ -117,6 +127,8 @@ export class Matrix {
       element.style.setProperty("--hue", few || hue >= 0 ? headColour(this.theme, hue) : this.theme.line);
       element.dataset["plain"] = few ? "no" : "yes";
     });
+    const isOverview = choice.view === "matrix" && choice.matrix === "heads";
+    const one = isGraph(choice.view) ? choice.solo : isOverview ? null : { call: choice.layer, head: choice.head };
     scene.calls.forEach((call, n) => {
       const drawn = new Set(drawnHeads(choice, call.number, call.heads));
       const isHere = choice.view !== "layer" || choice.layer === call.number;
@@ -127,37 +139,13 @@ export class Matrix {
         const cell = this.cells.get(`${call.number} ${head}`);
         if (!cell) continue;
         cell.dataset["off"] = drawn.has(head) && isHere ? "no" : "yes";
-        cell.setAttribute("aria-pressed", String(choice.solo?.call === call.number && choice.solo.head === head));
+        cell.setAttribute("aria-pressed", String(one?.call === call.number && one.head === head));
       }
     });
   }
 }
 
-/** Draw a head's weights, rows down and keys across. */
-function thumbnail(call: CallData, head: number, table: Uint8Array): HTMLCanvasElement {
-  const [height, width] = [Math.min(call.queries, MOST_PIXELS), Math.min(call.keys, MOST_PIXELS)];
-  const canvas = make("canvas", { attributes: { "aria-hidden": "true" } });
-  canvas.width = Math.max(width, 1);
-  canvas.height = Math.max(height, 1);
-  const context = canvas.getContext("2d");
-  if (!context || !width || !height) return canvas;
-  const largest = new Float32Array(width * height);
-  const row = rowWidth(call);
-  for (let query = 0; query < call.queries; query++) {
-    const y = Math.floor((query * height) / call.queries);
-    const at = (head * call.queries + query) * row;
-    for (let n = 0; n < row; n++) {
-      const key = call.key ? call.key[at + n]! : n;
-      if (key < 0) continue;
-      const cell = y * width + Math.floor((key * width) / call.keys);
-      largest[cell] = Math.max(largest[cell]!, call.weight[at + n]!);
-    }
-  }
-  const image = context.createImageData(width, height);
-  largest.forEach((weight, n) => {
-    const step = Math.min(255, Math.round(255 * 1.15 * Math.sqrt(weight)));
-    image.data.set([table[3 * step]!, table[3 * step + 1]!, table[3 * step + 2]!, 255], 4 * n);
-  });
-  context.putImageData(image, 0, 0);
-  return canvas;
+/** Tell whether a view draws many heads together, so that one of them can be shown alone. */
+function isGraph(view: ViewName): boolean {
+  return view === "table" || (GRAPH_VIEWS as readonly ViewName[]).includes(view);
 }

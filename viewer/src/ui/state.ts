@@ -2,7 +2,7 @@
 
 import type { Camera } from "../maths/camera";
 import { findEdge } from "../scene/candidates";
-import { GRAPH_VIEWS, type Choice, type ViewName } from "../scene/choice";
+import { GRAPH_VIEWS, HEAD_ORDERS, type Choice, type ViewName } from "../scene/choice";
 import { SCALES } from "../scene/scales";
 import { asRecord, isCount } from "../wire/block";
 import { CENTRE } from "./centre/index";
@@ -24,6 +24,9 @@ const WORDS = {
   direction: ["sum", "forward", "backward", "asymmetry"],
   merge: ["each", "mean"],
   sinks: ["shown", "folded"],
+  matrix: ["heads", "head"],
+  order: HEAD_ORDERS,
+  ranked: ["layers", "all"],
 } as const;
 const SWITCHES = { attention: "attention", values: "values", residual: "residual", feedForward: "feedForward", answers: "classes", coloured: "onlyChosen" } as const;
 
@@ -38,7 +41,7 @@ export function chosenState(model: Model): State {
   return {
     frame: model.frame, against: model.against, view: choice.view, layout: choice.layout, scale: choice.scale,
     prune: choice.prune, slider: model.sliders[choice.prune], direction: choice.direction, merge: choice.heads,
-    sinks: choice.sinks, heads: [...choice.chosenHeads], solo: choice.solo, layer: choice.layer, head: choice.head,
+    sinks: choice.sinks, matrix: choice.matrix, order: choice.order, ranked: choice.ranked, heads: [...choice.chosenHeads], solo: choice.solo, layer: choice.layer, head: choice.head,
     layers: model.scene.calls.map((call) => call.number).filter((n) => !choice.layersOff.has(n)),
     ...Object.fromEntries(Object.entries(SWITCHES).map(([name, key]) => [name, choice[key]])),
     selection: model.selection,

@@ -21,16 +21,24 @@ export class Status {
     const { model } = this;
     const { order, graph, choice } = model;
     const held = model.held();
-    const parts = this.counted(held);
+    const isMatrix = choice.view === "matrix"; // shows weights, not edges
+    const parts = isMatrix ? [`every ${model.scene.before ? "change" : "weight"} that is known is drawn`] : this.counted(held);
     const notes = [...graph.dropped];
-    if (held.count > MOST_DRAWN) notes.unshift(`the first ${count(order.edges.length)} are drawn`);
-    if (graph.flatHeads.length) {
+    if (held.count > MOST_DRAWN && !isMatrix) notes.unshift(`the first ${count(order.edges.length)} are drawn`);
+    if (graph.flatHeads.length && !isMatrix) {
       notes.unshift(`${listed(graph.flatHeads)} uniform: drawn flat${order.always ? "" : ", and only when all else is shown"}`);
     }
+    const coming = model.loader?.said();
+    if (coming) notes.unshift(coming);
     if (notes.length) parts.push(make("span", { class: "soft", text: ` · ${notes[0]}${notes.length > 1 ? ` (+${notes.length - 1})` : ""}`, title: notes.join("\n") }));
     this.counts.replaceChildren(...parts);
     this.counts.title = `${SCALES[choice.scale].label}: ${SCALES[choice.scale].formula}`;
     this.drawLegend();
+  }
+
+  /** How many edges of how many are shown, and what they hold. */
+  words(): string {
+    return this.counted(this.model.held()).map((part) => (typeof part === "string" ? part : part.textContent)).join("");
   }
 
   /** Each kind of edge that is drawn: how many of how many, and what they hold. */
@@ -64,6 +72,7 @@ export class Status {
 
   private drawLegend(): void {
     const { choice, scene } = this.model;
+    this.legend.hidden = choice.view === "matrix";
     const items = [item("wedge", "var(--soft)", `weak to strong by ${SCALES[choice.scale].label}`)];
     if (scene.before) items.push(item("", "var(--plus)", "rose"), item("dashed", "var(--minus)", "fell"));
     if (choice.residual && choice.view !== "layer") items.push(item("", "var(--residual)", "residual"));

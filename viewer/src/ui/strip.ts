@@ -1,6 +1,7 @@
 /** The text itself: every token a button, shaded by the attention it receives. */
 
-import { button, keepFocus, labelOf, make, tokenText } from "./element";
+import { button, labelOf, make, tokenText } from "./element";
+import { keepFocus } from "./focus";
 import type { Model } from "./model";
 import { rawOf } from "./tooltip";
 
@@ -10,7 +11,7 @@ const MOST_WORDS = 800;
 const FULL_SHADE = 4;
 
 export class Strip {
-  readonly element = make("footer", { class: "strip", attributes: { "aria-label": "tokens", role: "region" } });
+  readonly element = make("section", { class: "strip", attributes: { "aria-label": "tokens" } });
   private words: (HTMLButtonElement | null)[][] = []; // null: padding
 
   constructor(private readonly model: Model) {}

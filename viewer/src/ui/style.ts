@@ -34,6 +34,11 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
 .search { width: 128px; padding: 4px 8px; border: 1px solid var(--line); border-radius: 7px; background: var(--raised); flex: 0 1 auto; min-width: 70px; }
 .search::placeholder { color: var(--soft); opacity: 1; }
 
+.export { position: fixed; inset: auto; margin: 0; width: 318px; padding: 4px 14px 12px; border: 1px solid var(--line); border-radius: 9px; background: var(--panel); color: var(--ink);
+  font: 13px/1.4 system-ui, -apple-system, "Segoe UI", sans-serif; box-shadow: 0 6px 24px rgb(0 0 0 / .25); }
+.export .row { display: flex; margin-bottom: 6px; flex-wrap: wrap; gap: 5px; align-items: center; }
+.export button, .export input { padding: 2px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--raised); } .export button:hover { border-color: var(--soft); }
+.export input { width: 58px; } .export .note { overflow-wrap: anywhere; } .saved { display: block; max-width: 100%; }
 .frames { grid-area: frames; display: flex; align-items: center; gap: 6px; padding: 5px 12px; overflow-x: auto; scrollbar-width: thin;
   border-bottom: 1px solid var(--line); background: var(--panel); min-width: 0; }
 .frames:empty { display: none; }
@@ -95,8 +100,8 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .table table:focus-visible { outline: none; } .table table:focus-visible .here { outline: 2px solid var(--accent); outline-offset: -2px; }
 
 .matrix { display: grid; gap: 2px; overflow-x: auto; scrollbar-width: thin; padding: 2px; margin: -2px; }
-.matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; overflow: hidden; text-align: center; }
-.matrix .row-name { text-align: left; padding-left: 2px; white-space: nowrap; }
+.matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; white-space: nowrap; text-align: center; }
+.matrix .row-name { text-align: left; padding-left: 2px; overflow: hidden; }
 .matrix .row-name:hover, .matrix .head-name:hover { color: var(--ink); background: var(--raised); }
 .matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { opacity: .45; text-decoration: line-through; }
 .matrix .row-name[data-here=yes] { background: var(--accent); color: var(--paper); font-weight: 600; }
@@ -108,6 +113,25 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
 
+.matrix-view { position: relative; contain: strict; min-width: 0; background: var(--paper); }
+.heads-view { position: absolute; inset: 0; display: grid; grid-template-rows: auto minmax(0, 1fr); }
+.tools { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; padding: 7px 12px 3px; font-size: 12px; }
+.tools .segments[hidden], .tools .segments :disabled, .legend[hidden] { display: none; }
+.tools .formula { flex: 1 1 calc(100% - 270px); margin: 0; } .tools .legend { margin-inline-start: auto; font-size: 11.5px; }
+.legend i.scale { width: 60px; height: 9px; }
+.legend i.square { width: 11px; height: 11px; box-shadow: inset 0 0 0 1px var(--rim); } .legend i.unknown { background: var(--plane); }
+.heads-room { overflow: auto; padding: 8px 12px 12px; scrollbar-width: thin; }
+.heads-grid { display: grid; gap: 8px; justify-content: center; position: relative; }
+.layer-name { grid-column: 1; font-size: 11.5px; color: var(--soft); align-self: center; }
+.head-cell { display: grid; grid-template: auto 14px 3px / auto minmax(0, 1fr); gap: 1px 4px; text-align: start; font-size: 11px; line-height: 14px; min-width: 0; }
+.head-cell canvas, .head-cell i { grid-column: 1 / 3; border-radius: 3px; }
+.head-cell canvas { width: var(--size); height: var(--size); image-rendering: pixelated; box-shadow: 0 0 0 1px var(--line); }
+.head-cell:hover canvas { box-shadow: 0 0 0 1.5px var(--ink); } .head-cell[aria-current=true] canvas { box-shadow: 0 0 0 2px var(--accent); }
+.head-cell .number { text-align: end; color: var(--soft); overflow: hidden; } [data-small=true] .number, [data-measured=false] i { display: none; }
+.head-cell i { background: linear-gradient(var(--accent) 0 0) 0 / var(--share) no-repeat var(--line); }
+.heads-view > .tip { white-space: pre-line; }
+.cells-room { position: relative; overflow: hidden; }
+.cells { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; cursor: crosshair; } .cells:focus-visible { outline-offset: -2px; }
 .pane { display: grid; grid-template-rows: auto minmax(0, 1fr); min-height: 60px; min-width: 0; background: var(--paper); }
 .pane-bar { display: flex; flex-wrap: wrap; gap: 5px 12px; align-items: center; padding: 6px 12px; border-bottom: 1px solid var(--line); }
 .pane-bar select { background: var(--raised); border: 1px solid var(--line); border-radius: 6px; padding: 2px 6px; max-width: 190px; }
@@ -169,7 +193,7 @@ ul.warnings { margin: 4px 0; padding-left: 16px; font-size: 12px; color: var(--s
 .strip .line + .line { margin-top: 5px; }
 .strip .side { font-size: 11px; color: var(--soft); margin-right: 6px; min-width: 44px; }
 .word { padding: 0 6px; border-radius: 5px; border: 1px solid transparent; line-height: 20px; max-width: 200px; overflow: hidden; text-overflow: ellipsis;
-  background: color-mix(in oklab, var(--accent) var(--share, 0%), var(--raised)); }
+  background: color-mix(in oklab, var(--accent) calc(var(--share, 0%) * var(--tint)), var(--raised)); }
 .word:hover { border-color: var(--soft); }
 .word[aria-pressed=true] { border-color: var(--mark); box-shadow: inset 0 0 0 1px var(--mark); }
 .word[data-found=yes] { outline: 2px solid var(--plus); outline-offset: -1px; }

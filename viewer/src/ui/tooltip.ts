@@ -41,3 +41,11 @@ export function rawOf(model: Model, side: number, token: number): string {
 function tokenOf(model: Model, side: number, token: number): string {
   return labelOf(model.scene.sides[side]!.tokens[token]!, 30);
 }
+
+/** Put a filled tip beside a point of its host, within the host. */
+export function placeTip(tip: HTMLElement, host: HTMLElement, x: number, y: number): void {
+  const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+  const left = Math.max(4, Math.min(x + 14, host.clientWidth - width - 4));
+  const top = y + 18 + height > host.clientHeight ? y - height - 10 : y + 18;
+  tip.style.setProperty("transform", `translate(${left}px, ${Math.max(4, top)}px)`);
+}

@@ -9,25 +9,28 @@ import { CENTRE } from "./centre/index";
 import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
 import type { Drawn } from "./drawn";
-import { button, keepFocus, make } from "./element";
+import { button, make } from "./element";
+import { ExportMenu } from "./export/menu";
+import { focusedNear, isFocusHidden, keepFocus } from "./focus";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
 import { Header } from "./header";
 import { Help, KEYS_SAID } from "./help";
 import { pressKey } from "./keys";
 import { Matrix } from "./matrix";
-import { Model, type Change, type Selection } from "./model";
+import { Model, type Change, type Loader, type Selection } from "./model";
 import { Options } from "./options";
 import { Published } from "./published";
+import { screenOfEdge, screenOfNode } from "./spots";
 import { Stage } from "./stage";
 import { scorePanel } from "./score_panel";
-import { chosenState, type State } from "./state";
+import { chosenState, toHash, type State } from "./state";
 import { Status } from "./status";
 import { Strip } from "./strip";
 import { Threshold } from "./threshold";
 import { applyTheme, THEMES, type Theme } from "./theme";
 import { tokenPanel } from "./token_panel";
-import { describe } from "./tooltip";
+import { describe, placeTip } from "./tooltip";
 
 // Widths of the viewer, CSS pixels, below which side panels make room for the graph.
 const NARROW = 980;
@@ -38,6 +41,8 @@ export interface Hooks {
   onSelect?: (selection: Selection | null) => void;
   onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
+  state?: State; // what to open with
+  loader?: (model: Model) => Loader; // of data that the page does not hold
 }
 
 export class Viewer {
@@ -51,7 +56,7 @@ export class Viewer {
   private readonly tip = make("div", { class: "tip", attributes: { hidden: "" } });
   private readonly fault = make("div", { class: "fault", attributes: { hidden: "", role: "alert" } });
   private readonly header: Header;
-  private readonly frames: Frames;
+  private frames: Frames;
   private readonly matrix: Matrix;
   private readonly threshold: Threshold;
   private readonly options: Options;
@@ -73,7 +78,8 @@ export class Viewer {
     this.theme = THEMES[dark.matches ? "dark" : "light"];
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
-    this.stage = new Stage(model, this.theme, (text) => this.showFault(text));
+    model.loader = hooks.loader?.(model) ?? null;
+    this.stage = new Stage(model, this.theme, (text) => this.showFault(text, true));
     this.stage.element.append(this.tip, this.fault);
     this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
     this.header = new Header(model, {
@@ -85,6 +91,10 @@ export class Viewer {
       leave: () => this.focusView(),
       help: () => this.help.show(),
     });
+    this.header.element.append(new ExportMenu({
+      model, stage: this.stage, theme: () => this.theme, counted: () => this.status.words(), centre: () => this.centre?.element ?? null,
+      state: () => this.state(), link: () => location.href.split("#")[0] + toHash(this.published.changed()),
+    }).element);
     this.frames = new Frames(model, (frame) => this.show(frame));
     this.matrix = new Matrix(model, this.theme);
     this.threshold = new Threshold(model, this.theme);
@@ -93,10 +103,10 @@ export class Viewer {
     this.status = new Status(model);
     const rail = make("aside", { class: "rail", attributes: { "aria-label": "heads, threshold and drawing" } },
       make("h2", { text: "Layers × heads" }), this.matrix.element, this.threshold.element, this.options.element);
-    this.middle = make("main", { class: "centre" }, this.stage.element, this.status.element);
+    this.middle = make("main", { class: "centre" }, this.stage.element, this.status.element, make("p", { class: "unseen", text: KEYS_SAID, attributes: { id: "keys" } }));
     this.grid.append(
       this.header.element, this.frames.element, this.middle, rail, this.panel, this.strip.element);
-    this.element.append(this.grid, this.spoken, make("p", { class: "unseen", text: KEYS_SAID, attributes: { id: "keys" } }), this.help.element);
+    this.element.append(this.grid, this.spoken, this.help.element);
     this.stopGestures = listenToGestures(this.stage.canvas, this.gestures());
     this.element.addEventListener("keydown", (event) => this.onKey(event), { signal: this.stop.signal });
     if (hooks.ownsPage) {
@@ -107,7 +117,7 @@ export class Viewer {
     model.listen((change) => this.onChange(change));
     this.stage.onFirstDraw = () => hooks.onReady?.();
     applyTheme(this.element, this.theme);
-    this.stage.start();
+    this.stage.surface.start(hooks.ownsPage === true);
     this.observe();
   }
 
@@ -127,7 +137,7 @@ export class Viewer {
     try {
       await this.model.showFrame(frame);
       await this.published.open();
-      if (this.stage.hasContext) this.showFault(null);
+      if (!this.stage.surface.isFaulty) this.showFault(null);
     } catch (fault) {
       const text = fault instanceof FormatFault ? fault.message : `This picture could not be shown: ${String(fault)}`;
       this.showFault(text);
@@ -135,10 +145,22 @@ export class Viewer {
     }
   }
 
-  private showFault(text: string | null): void {
+  /** Show newer data; a viewer at the last frame moves on to the new last one. */
+  async load(page: Page): Promise<void> {
+    const frame = this.model.replacePage(page);
+    this.frames.stop();
+    const frames = new Frames(this.model, (number) => this.show(number));
+    this.frames.element.replaceWith(frames.element);
+    this.frames = frames;
+    await this.show(frame);
+  }
+
+  private showFault(text: string | null, hasData = false): void {
     this.fault.hidden = text === null;
-    this.fault.replaceChildren(...(text === null ? [] : [make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }))]));
-    if (text !== null && !this.stage.hasContext) this.hooks.onReady?.();
+    const toTable = button({ class: "chip", text: "Show the table", on: { click: () => this.model.frame >= 0 && this.model.choose({ view: "table" }) } });
+    this.fault.replaceChildren(...(text === null ? [] : [
+      make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }), hasData && toTable)]));
+    if (text !== null && this.stage.surface.isFaulty) this.hooks.onReady?.();
   }
 
   /** Put the chosen view into the centre. */
@@ -155,17 +177,12 @@ export class Viewer {
       return;
     }
     const [old, now] = [this.centre?.element ?? this.stage.element, wanted?.element ?? this.stage.element];
-    const hadFocus = old.contains(this.focused());
+    const hadFocus = old.contains(focusedNear(this.element));
     this.centre = wanted;
     old.replaceWith(now);
     (wanted ?? this.stage).resize(now.clientWidth, now.clientHeight);
     wanted?.refresh("scene");
     if (hadFocus) this.focusView();
-  }
-
-  private focused(): Element | null {
-    const root = this.element.getRootNode();
-    return root instanceof ShadowRoot || root instanceof Document ? root.activeElement : null;
   }
 
   /** Give the focus to what stands in the centre. */
@@ -238,15 +255,9 @@ export class Viewer {
     this.open = open;
     this.grid.dataset["rail"] = open.rail ? "open" : "closed";
     this.grid.dataset["panel"] = open.panel ? "open" : "closed";
-    if (this.lostFocus()) this.focusView();
+    if (isFocusHidden(this.grid)) this.focusView();
     if (this.model.frame >= 0) this.header.refresh(open.rail, open.panel);
     if (open.rail && this.model.frame >= 0) this.threshold.draw();
-  }
-
-  /** Whether what has the focus has just been hidden. */
-  private lostFocus(): boolean {
-    const focused = this.focused();
-    return focused !== null && this.grid.contains(focused) && focused.getClientRects().length === 0;
   }
 
   /** Give the graph its room when the viewer's width changes class. */
@@ -320,10 +331,7 @@ export class Viewer {
     this.tip.hidden = selection === null || isChosen;
     if (!selection || isChosen) return;
     this.tip.textContent = describe(this.model, selection);
-    const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight];
-    const left = Math.max(4, Math.min(x + 14, this.stage.element.clientWidth - width - 4));
-    const top = y + 18 + height > this.stage.element.clientHeight ? y - height - 10 : y + 18;
-    this.tip.style.setProperty("transform", `translate(${left}px, ${Math.max(4, top)}px)`);
+    placeTip(this.tip, this.stage.element, x, y);
   }
 
   private onKey(event: KeyboardEvent): void {
@@ -378,11 +386,11 @@ export class Viewer {
   }
 
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null {
-    return this.stage.screenOfNode(nodeOf(this.model.index, node.side, node.plane, node.token));
+    return screenOfNode(this.stage, nodeOf(this.model.index, node.side, node.plane, node.token));
   }
 
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
-    return this.stage.screenOfEdge(k);
+    return screenOfEdge(this.stage, k);
   }
 
   /** Draw now and tell how: see Stage. */
@@ -398,6 +406,7 @@ export class Viewer {
     cancelAnimationFrame(this.pointRequest);
     this.published.destroy();
     for (const centre of this.centres.values()) centre.destroy();
+    this.model.loader?.stop();
     this.stage.destroy();
     this.element.remove();
   }

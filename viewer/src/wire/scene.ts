@@ -52,6 +52,7 @@ export interface CallData {
   readonly entropy: Float32Array; // (head, query) bits
   readonly valueNorm: Float32Array | null; // (head, key)
   readonly flow: Float32Array; // (4, query): residual, attention, stream, feed_forward
+  readonly measures: Float32Array | null; // (4, head): mean entropy, distance, share of the first key, contribution
   readonly vectors: Vectors | null;
   readonly sign: Int8Array | null; // as weight, where weights are differences: 1 rose, -1 fell
 }
@@ -71,6 +72,8 @@ const MOST_NODES = 1_000_000;
 const MOST_CALLS = 10_000;
 // No known model has more than 128 heads in a call.
 const MOST_HEADS = 1024;
+// Measures of each head: entropy, distance, first key, contribution.
+const MEASURES = 4;
 // Letters of a sentence about a call.
 const MOST_SAID = 200;
 
@@ -175,6 +178,7 @@ function readCall(value: unknown, n: number, sides: readonly SideData[], block: 
       ? takeArray(block, `value_norm.${n}`, [heads, keys], Float32Array)
       : null,
     flow: takeArray(block, `flow.${n}`, [4, queries], Float32Array),
+    measures: block.arrays.has(`measures.${n}`) ? takeArray(block, `measures.${n}`, [MEASURES, heads], Float32Array) : null,
     vectors: readVectors(block, n, call, { heads, queries, keys }),
     sign: null,
   };

@@ -2,6 +2,7 @@
 
 import type { GraphViewName, ViewName } from "../../scene/choice";
 import { makeHeads } from "./heads";
+import { makeMatrix } from "./matrix";
 import { makeNeuron } from "./neuron";
 import { makeTable } from "./table";
 import type { MakeView } from "./view";
@@ -13,6 +14,7 @@ export interface CentreEntry {
 }
 
 export const CENTRE: Partial<Record<Exclude<ViewName, GraphViewName>, CentreEntry>> = {
+  matrix: { label: "Matrix", title: "Every head's attention as a matrix", make: makeMatrix },
   heads: { label: "Heads", title: "Who looks at whom in one layer, head by head", make: makeHeads },
   neuron: { label: "Neurons", title: "Why a token attends: query, keys, products, scores, weights", make: makeNeuron },
   table: { label: "Table", title: "The visible edges in numbers", make: makeTable },

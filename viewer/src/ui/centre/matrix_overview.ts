@@ -1,0 +1,177 @@
+/** A picture of every head, in order of layers or of what the heads do. */
+
+import { rough } from "../../maths/digits";
+import type { HeadOrder } from "../../scene/choice";
+import { headFacts, MEASURE_NAMES, MEASURES, orderHeads, sayFacts, type HeadFacts } from "../../scene/measures";
+import { button, make } from "../element";
+import { heatLegend, heatLook, Thumbnails } from "../heat";
+import type { Model } from "../model";
+import { segments } from "../segments";
+import type { Theme } from "../theme";
+
+// Sides of a picture, CSS pixels. All heads need not be in sight at once where they would be smaller than READABLE.
+const LEAST = 40;
+const READABLE = 64;
+const LARGEST = 168;
+const GAP = 8;
+const NAME_PX = 34; // of a layer
+const UNDER_PX = 21; // a head's name and bar
+
+export class MatrixOverview {
+  readonly element: HTMLElement;
+  private readonly grid = make("div", { class: "heads-grid", attributes: { role: "group", "aria-label": "heads" } });
+  private readonly room = make("div", { class: "heads-room" }, this.grid);
+  private readonly formula = make("p", { class: "formula" });
+  private readonly legend = make("div", { class: "legend" });
+  private readonly order;
+  private readonly ranked;
+  private readonly pictures = new Thumbnails();
+  private scene: Model["scene"] | null = null;
+  private cells = new Map<HeadFacts, HTMLButtonElement>();
+  private shown: HTMLButtonElement[] = []; // in order
+  private inLayers = true;
+
+  constructor(private readonly model: Model, private theme: Theme) {
+    this.order = segments<HeadOrder>([
+      { value: "layer", label: "layer", title: "In the order of execution" },
+      ...MEASURE_NAMES.map((value) => ({ value, label: MEASURES[value].label })),
+    ], (order) => model.choose({ order }), "order of heads", false);
+    this.ranked = segments<"layers" | "all">([
+      { value: "layers", label: "in each layer" }, { value: "all", label: "over all" },
+    ], (ranked) => model.choose({ ranked }), "ordered within", false);
+    this.element = make("div", { class: "heads-view" },
+      make("div", { class: "tools" }, this.order.element, this.ranked.element, this.formula, this.legend), this.room);
+  }
+
+  refresh(): void {
+    if (this.scene !== this.model.scene) this.build();
+    this.arrange();
+  }
+
+  setTheme(theme: Theme): void {
+    this.theme = theme;
+    this.scene = null; // drawn anew when it is shown
+    if (this.element.isConnected) this.refresh();
+  }
+
+  destroy(): void {
+    this.pictures.clear();
+  }
+
+  private build(): void {
+    const { scene } = this.model;
+    const isChange = scene.before !== null;
+    const heads = headFacts(scene);
+    const look = heatLook(this.theme, this.theme.one, isChange);
+    const largest = Math.max(...heads.map((one) => one.largest));
+    this.scene = scene;
+    this.pictures.clear();
+    this.cells = new Map(heads.map((one) => {
+      const name = `${this.model.layerName(one.call)}, head ${one.head}${one.isUniform ? ", uniform" : ""}`;
+      const said = [name, ...sayFacts(one, isChange)];
+      return [one, button({
+        class: "head-cell", label: said.join(", "), title: said.join("\n"),
+        on: { click: () => this.model.choose({ layer: one.call, head: one.head, matrix: "head" }) },
+      }, this.pictures.add(scene, one, look, largest),
+      make("span", { text: `${scene.calls[one.call]!.layer}.${one.head}` }), make("span", { class: "number" }), make("i"))];
+    }));
+    for (const name of MEASURE_NAMES) {
+      const isKnown = heads.some(({ values }) => values[name] === values[name]);
+      this.order.enable(name, isKnown, isKnown ? MEASURES[name].formula : name === "change" ? "Needs two passes that are compared" : "Not captured");
+    }
+    this.legend.replaceChildren(...heatLegend(look, isChange, largest, scene.calls.every((call) => call.isWhole)));
+  }
+
+  /** Put the heads in order, with the number that they are ordered by. */
+  private arrange(): void {
+    const { model } = this;
+    const { choice, scene } = model;
+    const measure = choice.order === "layer" ? null : choice.order;
+    this.inLayers = !measure || choice.ranked === "layers";
+    this.order.choose(choice.order);
+    this.ranked.choose(choice.ranked);
+    this.ranked.element.hidden = !measure;
+    this.formula.textContent = measure
+      ? `${scene.before && measure !== "change" ? "after − before: " : ""}${MEASURES[measure].formula}; largest first`
+      : "rows are queries, columns keys";
+    const order = orderHeads([...this.cells.keys()], choice, scene.before !== null);
+    const size = (one: HeadFacts) => (measure && Math.abs(one.values[measure])) || 0;
+    const most = Math.max(...order.map(size), 1e-30);
+    const children: HTMLElement[] = [];
+    order.forEach((one, n) => {
+      const call = scene.calls[one.call]!;
+      if (this.inLayers && order[n - 1]?.call !== one.call) {
+        children.push(make("span", { class: "layer-name", text: `L${call.layer}${call.kind === "cross" ? "×" : ""}`, title: model.layerName(one.call) }));
+      }
+      const cell = this.cells.get(one)!;
+      const value = measure ? one.values[measure] : Number.NaN;
+      cell.children[2]!.textContent = value === value ? rough(value) : one.isUniform ? "uniform" : "";
+      cell.style.setProperty("--share", `${(100 * size(one)) / most}%`);
+      const isHere = one.call === choice.layer && one.head === choice.head;
+      cell.setAttribute("aria-current", String(isHere));
+      cell.tabIndex = isHere ? 0 : -1;
+      children.push(cell);
+    });
+    this.shown = order.map((one) => this.cells.get(one)!);
+    this.grid.dataset["measured"] = String(measure !== null);
+    this.grid.replaceChildren(...children);
+    this.resize();
+  }
+
+  /** Give the pictures the size at which the room is used well; a layer of many heads takes several lines. */
+  resize(): void {
+    const { inLayers } = this;
+    const { calls } = this.model.scene;
+    const width = this.room.clientWidth - 24 - (inLayers ? NAME_PX : 0);
+    const height = this.room.clientHeight - 20;
+    if (width <= 0 || !this.shown.length) return;
+    const lines = (columns: number) => (inLayers
+      ? calls.reduce((sum, call) => sum + Math.ceil(call.heads / columns), 0)
+      : Math.ceil(this.shown.length / columns));
+    const sizeOf = (columns: number) => Math.min(
+      LARGEST, width / columns - GAP, Math.max(height / lines(columns) - GAP - UNDER_PX, Math.min(READABLE, width / columns - GAP)),
+    );
+    const heads = inLayers ? Math.max(...calls.map((call) => call.heads)) : this.shown.length;
+    const most = Math.max(1, Math.min(heads, Math.floor(width / (LEAST + GAP))));
+    let columns = inLayers ? Math.ceil(heads / Math.ceil(heads / most)) : 1;
+    if (!inLayers) for (let n = 1; n <= most; n++) if (sizeOf(n) >= sizeOf(columns)) columns = n;
+    const size = Math.floor(sizeOf(columns));
+    this.grid.style.setProperty("grid-template-columns", `${inLayers ? `${NAME_PX - GAP}px ` : ""}repeat(${columns}, ${size}px)`);
+    this.grid.style.setProperty("--size", `${size}px`);
+    this.grid.dataset["small"] = String(size < 56);
+    let place = 0;
+    for (const child of this.grid.children as HTMLCollectionOf<HTMLElement>) {
+      if (child.className === "layer-name") place = 0;
+      else child.style.setProperty("grid-column", inLayers ? String(2 + (place++ % columns)) : "auto");
+    }
+  }
+
+  /** Give the focus to the head in focus. */
+  focus(): void {
+    this.shown.find((cell) => cell.tabIndex === 0)?.focus();
+  }
+
+  press(event: KeyboardEvent): boolean {
+    const now = this.shown.findIndex((cell) => cell.tabIndex === 0);
+    const next = this.shown[this.step(event.key, now)];
+    if (!next) return false;
+    this.shown[now]!.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+    return true;
+  }
+
+  /** Which head an arrow leads to: the next in order, or the nearest in the line above or below; -1: none. */
+  private step(key: string, now: number): number {
+    if (key === "ArrowLeft" || key === "ArrowRight") return now + (key === "ArrowLeft" ? -1 : 1);
+    if (key !== "ArrowUp" && key !== "ArrowDown") return -1;
+    const { offsetLeft, offsetTop } = this.shown[now]!;
+    let [best, far] = [now, Infinity];
+    this.shown.forEach((cell, n) => {
+      const down = (cell.offsetTop - offsetTop) * (key === "ArrowDown" ? 1 : -1);
+      const distance = down > 0 ? down * 1e4 + Math.abs(cell.offsetLeft - offsetLeft) : Infinity;
+      if (distance < far) [best, far] = [n, distance];
+    });
+    return best;
+  }
+}
