@@ -73,6 +73,11 @@ def by_spread_products(q, k, v):
     return scores.masked_fill(~CAUSAL, -torch.inf).softmax(-1) @ v
 
 
+def by_exp_over_sum(q, k, v):
+    raised = (q @ k.transpose(-1, -2) / DEEP**0.5).exp() * CAUSAL
+    return (raised / raised.sum(-1, keepdim=True)) @ v
+
+
 def by_kernel(q, k, v):
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
@@ -85,7 +90,7 @@ def by_kernel_with_scale(q, k, v):
     return F.scaled_dot_product_attention(q * 2, k, v, CAUSAL, scale=0.5 * DEEP**-0.5)
 
 
-WAYS = [by_matmul, by_einsum_keys_first, by_folded_baddbmm, by_spread_products, by_kernel]
+WAYS = [by_matmul, by_einsum_keys_first, by_folded_baddbmm, by_spread_products, by_exp_over_sum, by_kernel]
 
 
 @pytest.mark.parametrize("way", [*WAYS, by_grouped_kernel, by_kernel_with_scale])

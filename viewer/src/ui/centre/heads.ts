@@ -25,6 +25,7 @@ const NEAR_PX = 4;
 const MOST_ZOOM = 64;
 // Lines of one token that the threshold hides: all but those that are nearly nothing.
 const LEAST_SHARE = 0.02;
+const MANY_LINES = 1500; // from which on lines are thinner
 const NAMED_SHARE = 0.2; // from which on they name their other end
 
 type End = "query" | "key";
@@ -165,12 +166,13 @@ class Heads implements CentreView {
     const hue = (head: number) => headColour(theme, hueOfHead(model.choice, head, call.heads));
     const isToken = focus !== null && !("edge" in focus);
     for (const { query, key, head, share } of below) add(query, key, hue(head), Math.floor(share * (STEPS - 1)), 0.8, 0.7);
+    const wide = 2.6 * Math.min(1, Math.sqrt(MANY_LINES / this.lines.length));
     for (const n of this.lines) {
       if (isToken && edges[focus.end][n] !== focus.token) continue;
       const rose = edges.sign[n]!;
       const hex = rose ? (rose > 0 ? theme.plus : theme.minus) : hue(edges.head[n]!);
       const level = Math.min(STEPS - 1, Math.floor(this.strength[n]! * STEPS));
-      add(edges.query[n]!, edges.key[n]!, hex, level, 0.6 + (2.6 * level) / STEPS, focus && !isToken ? 0.15 : 0.55 + (0.45 * level) / STEPS);
+      add(edges.query[n]!, edges.key[n]!, hex, level, 0.6 + ((isToken ? 2.6 : wide) * level) / STEPS, focus && !isToken ? 0.15 : 0.55 + (0.45 * level) / STEPS);
     }
     const gap = { left: layout.query.x, width: layout.key.x - layout.query.x, top: HEADROOM, height: this.canvas.clientHeight - HEADROOM };
     drawLines(context, lines, gap, theme);
@@ -227,9 +229,9 @@ class Heads implements CentreView {
     }
     context.fillStyle = theme.soft;
     context.font = "11px system-ui, sans-serif";
-    context.textAlign = focus.end === "query" ? "left" : "right";
-    const x = focus.end === "query" ? left : left + layout.cell * heads.length;
-    context.fillText(`longest ${quantity(most, codeError(most, call.code))}`, x, this.canvas.clientHeight - 4);
+    const isRight = focus.end === "query";
+    context.textAlign = isRight ? "right" : "left";
+    context.fillText(`longest ${quantity(most, codeError(most, call.code))}`, isRight ? this.canvas.clientWidth - 5 : 5, this.canvas.clientHeight - 3);
     context.textAlign = "center";
     context.font = "9px system-ui, sans-serif";
     if (layout.cell > 8) heads.forEach((head, n) => context.fillText(String(head), left + (n + 0.5) * layout.cell, HEADROOM - 6));

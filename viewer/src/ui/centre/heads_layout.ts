@@ -3,6 +3,7 @@
 // CSS pixels.
 const TALLEST_ROW = 28;
 const EDGE = 10;
+const FEW_BARS = 96; // a few heads share this width
 const WIDEST_LABEL = 150;
 const NARROWEST_LABEL = 56;
 const WIDEST_GAP = 620;
@@ -42,7 +43,7 @@ export function realFrom(padded: ArrayLike<number>, first: number): number[] {
 export function layHeads(queries: readonly number[], keys: readonly number[], room: Room): HeadsLayout {
   const label = Math.max(NARROWEST_LABEL, Math.min(WIDEST_LABEL, room.label, 0.22 * room.width));
   const free = (room.width - NARROWEST_GAP - 2 * (label + EDGE)) / 2;
-  const cell = Math.max(2, Math.min(12, free / Math.max(1, room.heads)));
+  const cell = Math.max(2, Math.min(Math.max(12, FEW_BARS / room.heads), free / Math.max(1, room.heads)));
   const side = EDGE + label + cell * room.heads;
   const gap = Math.min(WIDEST_GAP, Math.max(NARROWEST_GAP, room.width - 2 * side));
   const height = Math.max(1, room.height - HEADROOM - EDGE);
