@@ -7,7 +7,7 @@ BIN := .venv/bin
 # pytest-xdist workers: two share the time of the browser tests well, more only help on larger machines
 WORKERS ?= 2
 
-.PHONY: help demo test lint fast zoo costs format viewer venv environment-demo environment-test clean
+.PHONY: help demo test lint fast zoo costs viewer-costs format viewer venv environment-demo environment-test clean
 
 help:
 	@echo "make demo    train the paper's model on tweets, write demo/attention.html and .png, open the page"
@@ -15,6 +15,7 @@ help:
 	@echo "make fast    the inner loop: lint and the quick tests"
 	@echo "make lint    ruff, mypy, tsc        make format   let ruff rewrite the code"
 	@echo "make zoo     try headscape on every model of tests/zoo, write the table to docs/zoo.md"
+	@echo "make costs   time and memory of a captured pass      make viewer-costs   the page beside others"
 	@echo "make viewer  build the page's script if its sources changed"
 	@echo "make venv    only the environment with all tools        make clean   remove all that was made"
 
@@ -42,6 +43,10 @@ zoo: environment-test
 costs: environment-test
 	$(BIN)/python benchmarks/capture.py --markdown docs/capture_costs.md
 
+viewer-costs: environment-test viewer
+	$(BIN)/python -m pip install --quiet --no-deps bertviz==1.4.1 circuitsvis==1.43.3 plotly==7.1.0 narwhals
+	$(BIN)/python benchmarks/viewer.py --markdown docs/viewer_costs.md
+
 format: environment-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -60,5 +65,5 @@ environment-test:
 	@$(PYTHON) scripts/environment.py test
 
 clean:
-	rm -rf .venv demo dist build src/headscape/view/static/viewer.js viewer/node_modules viewer/dist
+	rm -rf .venv demo dist build src/headscape/view/static viewer/node_modules viewer/dist
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -48,4 +48,4 @@ class ViewerHook(BuildHookInterface):
             return
         if self._needs_build():
             viewer_build.build(Path(self.root))
-        build_data["artifacts"].append(viewer_build.BUNDLE.as_posix())
+        build_data["artifacts"] += [output.as_posix() for output in viewer_build.OUTPUTS]

@@ -9,7 +9,6 @@ opens), read back by readback_metric.py, and compared with the weights of the tr
 import argparse
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,12 +33,16 @@ TEXTS = {
         "Two days later it came back, wet and broken, with a short note that said sorry."
     ),
 }
-# Edges drawn for each token of a head, as the page opens.
-EDGES_PER_TOKEN = 2
 # Edges of a picture that are drawn again alone.
-ALONE = 12
+ALONE = 4
 # Groups of fewer edges have no ranks to speak of.
 FEWEST_EDGES = 12
+# Edges of a picture that are read, evenly from the strongest to the weakest.
+MOST_READ = 600
+# Heads that are drawn alone in all layers.
+COLOURED_HEADS = (1, 7)
+# Up to so many heads have a hue each, as the page opens.
+MOST_HUES = 8
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,19 @@ PAPER = {"scale": "paper"}
 DEFAULT = {"scale": "rank"}
 ENCODINGS = (
     Encoding("paper, all edges", PAPER, True),
-    Encoding("paper, ≤ 2S edges", PAPER),
-    Encoding("default, ≤ 2S edges", DEFAULT),
+    Encoding("paper", PAPER),
+    Encoding("default", DEFAULT),
 )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is drawn in one way of looking: its states, and how many edges a layer may show for each token."""
+
+    name: str
+    per_token: float
+    states: list[dict[str, Any]]
+    has_whole: bool = True  # also all edges
 
 
 @dataclass
@@ -79,8 +92,8 @@ def slider_of(limit: float, trace: Trace) -> float:
 
 
 def count_tokens(trace: Trace) -> int:
-    """Return how many tokens the first example has."""
-    return len(trace.tokens(0))
+    """Return how many real tokens the first example has: rows that see a key."""
+    return int((trace.calls[0].stats.received[0].sum(axis=0) > 0).sum())
 
 
 def measure(view: View, state: dict[str, Any], alone: int = ALONE) -> list[Scores]:
@@ -88,22 +101,23 @@ def measure(view: View, state: dict[str, Any], alone: int = ALONE) -> list[Score
     view.apply(state)
     pixels, drawn = view.drawn()
     blank = view.picture(-1)
+    some = np.unique(np.linspace(0, len(drawn.measure) - 1, MOST_READ).astype(int))
+    reads = {
+        sight: read_lines(lab(pixels, sight), lab(blank, sight), drawn.curves[some], reach_of(drawn))
+        for sight in SIGHTS
+    }
     scores = []
-    reads = {}
-    for sight in SIGHTS:
-        reads[sight] = read_lines(lab(pixels, sight), lab(blank, sight), drawn.curves, reach_of(drawn))
     for group in np.unique(drawn.group):
-        chosen = drawn.group == group
+        chosen = drawn.group[some] == group
         if chosen.sum() < FEWEST_EDGES:
             continue
-        true = drawn.measure[chosen]
-        found = score(true, type(reads["full"])(reads["full"].amount[chosen], reads["full"].width[chosen]))
-        found.other_rho = {
-            sight: spearman(true, read.amount[chosen]) for sight, read in reads.items() if sight != "full"
-        }
+        true = drawn.measure[some][chosen]
+        found = score(true, reads["full"].take(chosen))
+        found.drawn = int((drawn.group == group).sum())
+        found.other_rho = {sight: spearman(true, read.amount[chosen]) for sight, read in reads.items()}
         scores.append(found)
     if scores and alone:
-        error = interference(view, drawn, lab(blank), reads["full"].steps, alone)
+        error = interference(view, drawn, blank, some, reads["full"].steps, alone)
         for found in scores:
             found.interference = error
     return scores
@@ -114,13 +128,20 @@ def reach_of(drawn: Drawn) -> float:
     return float(drawn.width.max()) / 2 + 2
 
 
-def interference(view: View, drawn: Drawn, blank: np.ndarray, steps: np.ndarray, count: int) -> float:
+def interference(
+    view: View, drawn: Drawn, blank: np.ndarray, some: np.ndarray, steps: np.ndarray, count: int
+) -> float:
     """Mean difference between reading an edge among others and alone, in noticeable differences."""
     errors = []
-    for edge in np.unique(np.linspace(0, len(steps) - 1, count).astype(int)):
-        picture = lab(view.picture(int(edge)))
-        own = read_lines(picture, blank, drawn.curves[edge : edge + 1], reach_of(drawn)).steps[0]
-        errors.append(abs(own - steps[edge]))
+    reach = reach_of(drawn)
+    for n in np.unique(np.linspace(0, len(some) - 1, count).astype(int)):
+        curve = drawn.curves[some[n]]
+        low = np.maximum(np.floor(curve.min(axis=0) - reach - 2), 0).astype(int)
+        high = np.ceil(curve.max(axis=0) + reach + 2).astype(int)
+        box = (slice(low[1], high[1]), slice(low[0], high[0]))
+        picture = view.picture(int(some[n]))
+        own = read_lines(lab(picture[box]), lab(blank[box]), (curve - low)[None], reach).steps[0]
+        errors.append(abs(own - steps[n]))
     return float(np.mean(errors))
 
 
@@ -141,34 +162,57 @@ def chosen_heads(trace: Trace, count: int) -> list[tuple[int, int]]:
     return [divmod(int(n), heads) for n in np.linspace(0, cells - 1, min(count, cells))]
 
 
-def views_of(trace: Trace, count: int) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
-    """Yield a view's name, the heads that share one limit, and the states to draw."""
+def pictures_of(trace: Trace, count: int) -> list[Pictures]:
+    """Return what is drawn of a trace: views with one head and with all."""
     heads = trace.calls[0].shape[1]
     layers = range(0, len(trace.calls), 2)
-    solo = [{"call": call, "head": head} for call, head in chosen_heads(trace, count)]
-    yield "layer, one head", 1, [{"view": "layer", "layer": s["call"], "solo": s} for s in solo]
-    yield "layer, all heads", 1, [{"view": "layer", "layer": n, "solo": None} for n in layers]
-    yield "layer, all heads, 2S each", heads, [{"view": "layer", "layer": n, "solo": None} for n in layers]
-    yield "front, one head", 1, [{"view": "front", "solo": s} for s in solo[::2]]
-    yield "front, all heads", 1, [{"view": "front", "solo": None}]
-    yield "3D, one head", 1, [{"view": "3d", "solo": s} for s in solo[::2]]
-    yield "3D, all heads", 1, [{"view": "3d", "solo": None}]
+    one = [
+        {"view": "layer", "layer": n, "solo": {"call": n, "head": h}} for n, h in chosen_heads(trace, count)
+    ]
+    few: dict[str, Any] = {
+        "solo": None,
+        "coloured": heads <= MOST_HUES,
+        "heads": list(range(min(heads, MOST_HUES))),
+    }
+    if heads > MOST_HUES:
+        few["heads"] = []
+    every = [{"view": "layer", "layer": n, **few} for n in layers]
+    found = [
+        Pictures("layer, one head, 2S", 2, one),
+        Pictures("layer, all heads, 2S", 2, every),
+        Pictures("layer, all heads, 2S each", 2 * heads, every, has_whole=False),
+    ]
+    for view in ("front", "3d"):
+        single = [{"view": view, "solo": None, "heads": [h], "coloured": True} for h in COLOURED_HEADS]
+        for share in (1, 2):
+            name = "" if share == 1 else share
+            found.append(Pictures(f"{view}, one head, {name}S", share, single, has_whole=share == 1))
+            found.append(
+                Pictures(f"{view}, all heads, {name}S", share, [{"view": view, **few}], has_whole=share == 1)
+            )
+    return found
 
 
 def measure_source(view: View, source: str, trace: Trace, heads: int, alone: int) -> list[Row]:
     """Measure all views and encodings of one trace; encodings take turns on each picture."""
     rows = []
-    for name, sharing, states in views_of(trace, heads):
-        limit = EDGES_PER_TOKEN * count_tokens(trace) * sharing
-        own = [Row(source, name, encoding.name) for encoding in ENCODINGS]
-        for state in states:
-            for row, encoding in zip(own, ENCODINGS, strict=True):
-                slider = 1 if encoding.is_whole else slider_of(limit, trace)
-                found = measure(view, {**state, **encoding.state, "prune": "layer", "slider": slider}, alone)
+    for pictures in pictures_of(trace, heads):
+        slider = slider_of(pictures.per_token * count_tokens(trace), trace)
+        some = [encoding for encoding in ENCODINGS if pictures.has_whole or not encoding.is_whole]
+        own = [Row(source, pictures.name, encoding.name) for encoding in some]
+        for state in pictures.states:
+            for row, encoding in zip(own, some, strict=True):
+                choice = {
+                    **state,
+                    **encoding.state,
+                    "prune": "layer",
+                    "slider": 1 if encoding.is_whole else slider,
+                }
+                found = measure(view, choice, alone)
                 row.pictures += bool(found)
                 row.scores += found
         rows += [row for row in own if row.scores]
-        for row in own:
+        for row in rows[-len(own) :]:
             print(line_of(row), flush=True)
     return rows
 
@@ -183,7 +227,7 @@ def quartiles(values: list[float], digits: int = 2) -> str:
 
 
 HEADER = (
-    "| view | encoding | pictures | edges | rho | tau, ratio > 2 | AUC10 | gap10, ND | levels | visible | "
+    "| view | encoding | pictures | edges a group | rho | tau, ratio > 2 | AUC10 | gap10, ND | levels | visible | "
     "visible, top tenth | interference, ND | rho, deuteranopia | rho, greyscale |"
 )
 
@@ -192,7 +236,7 @@ def line_of(row: Row) -> str:
     """Return one line of the table."""
     of = lambda name: [getattr(one, name) for one in row.scores]  # noqa: E731
     other = lambda sight: [one.other_rho[sight] for one in row.scores]  # noqa: E731
-    cells = [row.view, row.encoding, str(row.pictures), f"{np.median(of('edges') or [0]):.0f}"]
+    cells = [row.view, row.encoding, str(row.pictures), f"{np.median(of('drawn')):.0f}"]
     cells += [quartiles(of(name)) for name in ("rho", "tau", "auc")]
     cells += [quartiles(of(name), 1) for name in ("gap", "levels")]
     cells += [quartiles(of(name)) for name in ("visible", "top_visible", "interference")]

@@ -94,6 +94,10 @@ class Read:
     amount: Doubles
     width: Doubles
 
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "Read":
+        """Return what was read off some of the edges."""
+        return Read(self.amount[chosen], self.width[chosen])
+
     @property
     def steps(self) -> Doubles:
         """Readback in noticeable differences of lightness for a line of that width."""
@@ -176,7 +180,7 @@ def levels(steps: Doubles) -> float:
 class Scores:
     """Readback of one picture's edges that are compared with one another."""
 
-    edges: int
+    drawn: int
     rho: float
     tau: float
     auc: float
@@ -194,7 +198,7 @@ def score(true: Doubles, read: Read) -> Scores:
     steps = read.steps
     rest = steps[~top] if (~top).any() else np.zeros(1)
     return Scores(
-        edges=len(true),
+        drawn=len(true),
         rho=spearman(true, read.amount),
         tau=sure_tau(true, read.amount),
         auc=auc(read.amount, top),

@@ -43,7 +43,9 @@ READ_CANVAS = """
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start Chromium, found by name on this machine or by Playwright."""
-    found = [shutil.which(name) for name in (os.environ.get("HEADSCAPE_CHROMIUM", ""), *CHROMIUM_NAMES) if name]
+    found = [
+        shutil.which(name) for name in (os.environ.get("HEADSCAPE_CHROMIUM", ""), *CHROMIUM_NAMES) if name
+    ]
     path = next((one for one in found if one), None)
     flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:

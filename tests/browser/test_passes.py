@@ -59,7 +59,9 @@ def test_the_change_between_two_passes_is_their_difference(tmp_path, open_page):
     assert seen.page.evaluate(APPLY, {"selection": {"kind": "edge", "edge": edge}}) == []
     panel = seen.page.locator("aside.panel").inner_text()
     both = [float(re.search(rf"{name}\s+([0-9.]+)", panel)[1]) for name in ("query → key", "other pass")]
-    np.testing.assert_allclose(both, [new.flat[np.abs(new - old).argmax()], old[layer, head, query, key]], 1e-3)
+    np.testing.assert_allclose(
+        both, [new.flat[np.abs(new - old).argmax()], old[layer, head, query, key]], 1e-3
+    )
     seen.page.get_by_role("button", name="other", exact=True).click()
     seen.wait_for(lambda state: state["frame"] == 1 and state["against"] is None, "the other pass")
     seen.check_behaved()

@@ -153,3 +153,12 @@ def test_every_pruning_takes_every_trace(name, options, made):
             whole = build_graph(example_trace(**made), 1, direction=direction, heads=heads)
             small = whole.prune(name, **options)
             assert small.share()[0] <= whole.share()[0]
+
+
+def test_a_row_that_sees_one_key_is_not_among_the_strongest(build_trace):
+    rows = np.array([[1, 0, 0], [0.4, 0.6, 0], [0.7, 0.2, 0.1]])
+    graph = build_trace(rows).graph(direction="directed")
+    strongest = graph.prune("strongest", n=2).edges
+    within = strongest.select(strongest.kind == EdgeKind.ATTENTION)
+    assert sorted(zip(within.query.tolist(), within.key.tolist(), strict=True)) == [(1, 1), (2, 0)]
+    assert not graph.edges.is_forced[(graph.edges.query > 0)].any()

@@ -30,7 +30,8 @@ FAKE_NPM = """#!/bin/sh
 echo "$@" >> "{log}"
 mkdir -p node_modules
 mkdir -p ../src/headscape/view/static
-if [ "$1" = run ]; then echo "built" > ../src/headscape/view/static/viewer.js; fi
+if [ "$1" = run ]; then for name in viewer widget served; do
+  echo "built" > ../src/headscape/view/static/$name.js; done; fi
 """
 
 

@@ -111,7 +111,7 @@ def test_a_page_of_the_size_of_a_base_model_holds_a_byte_a_weight():
 def test_too_many_weights_are_cut_to_the_strongest_and_it_is_said(monkeypatch):
     trace = example_trace(layers=2, heads=2)
     rows = 2 * 2 * len(trace.tokens())
-    monkeypatch.setattr(scene, "MOST_WEIGHTS", rows * 3 + 1)
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", rows * 3 * scene.KEPT_COST + 1)
     arrays, meta = unpack(scene_block(trace))
     assert arrays["weight.0"].shape[-1] == meta["calls"][0]["k"] == 3
     by_hand = np.sort(trace.calls[0].weights(), axis=-1)[..., -3:].sum(-1)
@@ -119,9 +119,18 @@ def test_too_many_weights_are_cut_to_the_strongest_and_it_is_said(monkeypatch):
     assert f"{by_hand.mean():.1%} of the attention" in meta["warnings"][0]
 
 
+def test_whole_rows_may_be_more_than_cut_ones_as_they_store_no_keys(monkeypatch):
+    trace = example_trace(layers=2, heads=2)
+    weights = sum(call.weights().size for call in trace.calls)
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", weights)
+    assert unpack(scene_block(trace))[1]["calls"][0]["k"] is None
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", weights - 1)
+    assert unpack(scene_block(trace))[1]["calls"][0]["k"] == len(trace.tokens()) // 3
+
+
 def test_cutting_a_sparse_trace_again_counts_its_mass_against_the_whole_row(monkeypatch):
     dense, sparse = example_trace(layers=1, heads=2), example_trace(layers=1, heads=2, k=6)
-    monkeypatch.setattr(scene, "MOST_WEIGHTS", 2 * len(dense.tokens()) * 2)
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", 2 * len(dense.tokens()) * 2 * scene.KEPT_COST)
     arrays, _ = unpack(scene_block(sparse))
     by_hand = np.sort(dense.calls[0].weights(), axis=-1)[..., -2:].sum(-1)
     np.testing.assert_allclose(arrays["kept.0"], by_hand, atol=1e-6)

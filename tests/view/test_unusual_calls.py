@@ -145,7 +145,7 @@ def test_windows_are_whole_and_nobody_says_that_keys_were_left_out():
 
 def test_a_page_that_cuts_whole_rows_does_not_call_them_whole(monkeypatch):
     trace = traced(Windows(), torch.randn(1, 12, 8))
-    monkeypatch.setattr(scene, "MOST_WEIGHTS", 2 * 12 * 2)
+    monkeypatch.setattr(scene, "MOST_WEIGHTS", 2 * 12 * 2 * scene.KEPT_COST)
     _, meta = unpack(scene_block(trace))
     assert meta["calls"][0]["k"] == 2
     assert "is_whole" not in meta["calls"][0]

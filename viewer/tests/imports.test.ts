@@ -30,9 +30,28 @@ it("a wrong import is noticed", () => {
   expect(wrongImports("../src/ui/a.ts", 'import { b } from "three";')).toHaveLength(1);
 });
 
-it("no text becomes markup, and nothing is fetched", () => {
+const MARKUP = /innerHTML|outerHTML|insertAdjacentHTML|document\.write|new Worker|\beval\(|new Function/;
+const ASKING = /\bfetch\b\s*[(?.]|XMLHttpRequest|WebSocket|EventSource|sendBeacon|\bimport\(/;
+// The page of `headscape serve` asks its own server; this file is in no other page.
+const MAY_ASK = ["../src/entry/served.ts"];
+
+const banned = (path: string, source: string) => MARKUP.test(source) || (ASKING.test(source) && !MAY_ASK.includes(path));
+
+it("no text becomes markup, and nothing is asked for but by the served page's own script", () => {
   const files = import.meta.glob<string>("../src/**/*.ts", { query: "?raw", import: "default", eager: true });
-  const banned = /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\bfetch\(|XMLHttpRequest|new Worker|\beval\(|new Function/;
-  expect(Object.entries(files).filter(([, source]) => banned.test(source)).map(([path]) => path)).toEqual([]);
-  expect(banned.test("a.innerHTML = b")).toBe(true);
+  expect(Object.entries(files).filter(([path, source]) => banned(path, source)).map(([path]) => path)).toEqual([]);
+  expect(Object.entries(files).filter(([, source]) => ASKING.test(source)).map(([path]) => path)).toEqual(MAY_ASK);
+});
+
+it("nothing imports the script that asks", () => {
+  const files = import.meta.glob<string>("../src/**/*.ts", { query: "?raw", import: "default", eager: true });
+  expect(Object.entries(files).filter(([, source]) => /from "[^"]*\/served"/.test(source)).map(([path]) => path)).toEqual([]);
+});
+
+it("markup and asking are noticed", () => {
+  expect(banned("../src/ui/a.ts", "a.innerHTML = b")).toBe(true);
+  expect(banned("../src/ui/a.ts", "await fetch(b)")).toBe(true);
+  expect(banned("../src/ui/a.ts", "globalThis.fetch?.(b)")).toBe(true);
+  expect(banned(MAY_ASK[0]!, "a.innerHTML = b")).toBe(true);
+  expect(banned("../src/ui/a.ts", "a.textContent = b")).toBe(false);
 });

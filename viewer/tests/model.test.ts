@@ -21,7 +21,7 @@ async function pageOf(tokens: string[][]): Promise<Page> {
     const { arrays, meta } = smallScene({ weights: weights(n), tokens: words, norms: Array(HEADS).fill(Array(TOKENS).fill(1)) });
     const block = pack(arrays, meta) as Uint8Array<ArrayBuffer>;
     const bytes = await new Response(new Blob([block]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-    return { label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} };
+    return { id: -1, label: `frame ${n}`, group: "example" as const, number: n + 1, bytes: new Uint8Array(bytes), example: 0, against: null, tokens: [], marks: {} };
   }));
   return { title: "T", note: "", createdBy: "", frames, view: {} };
 }
@@ -37,12 +37,23 @@ async function modelOf(...firsts: string[]): Promise<Model> {
 describe("a fresh view", () => {
   it("shows at most two edges a token in the layer's plane, the strongest of them", async () => {
     const model = await modelOf("a");
-    model.choose({ values: false });
+    model.choose({ view: "layer" });
     expect(model.shown()).toBe(2 * TOKENS);
     const edges = allEdges(model.graph.parts);
     const masses = [...edges.mass.subarray(0, edges.length)].sort((a, b) => b - a);
     const best = masses.slice(0, 2 * TOKENS).reduce((sum, mass) => sum + mass, 0);
     expect(model.order.massBefore[model.shown()]).toBeCloseTo(best, 5);
+  });
+
+  it("shows one edge a token and layer where all layers share the canvas, until the person says how many", async () => {
+    const model = await modelOf("a");
+    model.choose({ values: false });
+    expect(model.shown()).toBe(TOKENS);
+    model.setSlider(model.sliders.layer + 0.05);
+    const chosen = model.shown();
+    expect(chosen).toBeGreaterThan(TOKENS);
+    model.choose({ view: "layer" });
+    expect(model.shown()).toBe(chosen);
   });
 });
 

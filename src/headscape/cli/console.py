@@ -145,9 +145,14 @@ def _place(path: Path) -> str:
 
 def open_page(page: Path, environment: Mapping[str, str]) -> bool:
     """Open a page in the browser where a person sits at a desktop; return whether that was tried."""
+    return open_address(page.resolve().as_uri(), environment)
+
+
+def open_address(address: str, environment: Mapping[str, str]) -> bool:
+    """Open an address in the browser where a person sits at a desktop; return whether that was tried."""
     if not has_desktop(environment, platform=sys.platform, is_terminal=sys.stdout.isatty()):
         return False
-    return webbrowser.open(page.resolve().as_uri())
+    return webbrowser.open(address)
 
 
 def has_desktop(environment: Mapping[str, str], *, platform: str, is_terminal: bool) -> bool:

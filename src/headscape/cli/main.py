@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from headscape import __version__
-from headscape.cli.console import fail, open_page, report, report_real, say, training_bar
+from headscape.cli.console import fail, open_address, open_page, report, report_real, say, training_bar
 from headscape.errors import HeadscapeError, OptionError
 
 if TYPE_CHECKING:
@@ -183,3 +183,39 @@ def view(
     page = write_page(load(file), out)
     say(f"Page: {page}")
     _open(page, open_)
+
+
+@app.command()
+def serve(
+    path: Annotated[Path, typer.Argument(help="A trace that trace.save() wrote, or a folder of them.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="First port to try.", min=0, max=65535)] = 8770,
+    expose: Annotated[
+        bool, typer.Option("--expose", help="Allow a --host that other machines can reach.")
+    ] = False,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="A name by which other machines call this one.")
+    ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page where there is a desktop.")
+    ] = True,
+) -> None:
+    """Show saved traces in a local page, layer by layer: for files too large for `headscape view`."""
+    from headscape.view.serve import serve as serve_traces
+
+    def announce(address: str) -> None:
+        if expose:
+            say("Warning: other machines can reach this server; whoever has the address can read the traces.")
+        say(f"Open {address}")
+        say("Stop with Ctrl-C.")
+        if open_:
+            open_address(address, os.environ)
+
+    serve_traces(
+        path,
+        host=host,
+        port=port,
+        is_exposed=expose,
+        allowed_hosts=allowed_host or (),
+        announce=announce,
+    )

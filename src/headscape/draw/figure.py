@@ -1,7 +1,7 @@
 """From a trace to a Matplotlib figure."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from headscape.draw.canvas import AttentionFigure, fit_view, open_axes, open_figure
 from headscape.draw.edges import draw_edges
@@ -10,9 +10,12 @@ from headscape.draw.legend import draw_legend, draw_title
 from headscape.draw.pick import Picker
 from headscape.draw.planes import draw_planes, rims
 from headscape.draw.scene import Scene
+from headscape.draw.screen.caption import foot_height
+from headscape.draw.screen.picture import draw_picture, make_picture
+from headscape.draw.screen.state import parse_state, read_state
 from headscape.draw.setting import Camera, choose_heads, prune_graph, set_scene
 from headscape.draw.theme import choose_theme
-from headscape.errors import expect_option
+from headscape.errors import OptionError, expect_index, expect_option
 from headscape.graph.build import build_graph
 from headscape.graph.layouts import LAYOUTS
 from headscape.trace.trace import Trace
@@ -27,7 +30,7 @@ class Look(TypedDict, total=False):
 
     direction: str
     layers: Sequence[int] | None
-    view: str
+    view: str | Mapping[str, Any]
     theme: str
     figsize: tuple[float, float]
     title: str | None
@@ -35,11 +38,13 @@ class Look(TypedDict, total=False):
 
 
 LOOK = tuple(Look.__annotations__)
+# Options that go with a viewer's state, which says all others itself.
+WITH_STATE = ("view", "theme", "figsize", "title")
 
 
 def draw_figure(
     trace: Trace,
-    example: int = 0,
+    example: int | None = None,
     *,
     heads: str | Sequence[int] = "auto",
     scale: str = "rank",
@@ -56,8 +61,8 @@ def draw_figure(
     Parameters
     ----------
     trace : Trace
-    example : int
-        Which example of the batch.
+    example : int, optional
+        Which example of the batch. Default: the one that a viewer's state shows, else the first.
     heads : str or sequence of int
         ``"each"``, ``"mean"``, numbers of heads, or ``"auto"``: each of up to eight, the mean of more.
     scale : str
@@ -70,7 +75,9 @@ def draw_figure(
         front view, else a ring.
     **look
         ``direction="sum"``; ``layers=None`` (all, or numbers); ``view="3d"`` (``"front"``: planes side by
-        side and what values carry between them, ``"layer"``: the first chosen layer face on);
+        side and what values carry between them, ``"layer"``: the first chosen layer face on, or what a
+        viewer shows: its state as a dict or JSON text, or a link to it, with the same edges, camera, scale
+        and looks; then only ``theme``, ``figsize`` and ``title`` may stand beside it);
         ``theme="light"`` or ``"dark"``; ``figsize=(12.8, 8.0)`` in inches; ``title=None``; ``seed=0``.
 
     Returns
@@ -87,14 +94,20 @@ def draw_figure(
     """
     for name in look:
         expect_option("figure", "option", name, ("heads", "scale", "prune", "layout", *LOOK))
-    view = look.get("view", "3d")
+    state = parse_state(look.get("view", "3d"))
+    if state is not None:
+        usual = {"heads": (heads, "auto"), "scale": (scale, "rank"), "prune": (prune, "auto")}
+        usual["layout"] = (layout, "auto")
+        given = [name for name, (value, default) in usual.items() if value != default]
+        return draw_state(trace, state, example, look, given)
+    view = str(look.get("view", "3d"))
     expect_option("figure", "view", view, VIEWS)
     expect_option("figure", "layout", layout, ("auto", *LAYOUTS))
     theme = choose_theme(look.get("theme", "light"))
     layers = look.get("layers")
     graph = build_graph(
         trace,
-        example,
+        0 if example is None else example,
         direction=look.get("direction", "sum"),
         heads=choose_heads(trace, heads),
         scale=scale,
@@ -103,7 +116,7 @@ def draw_figure(
     graph = prune_graph(graph, prune)
     size = look.get("figsize", (12.8, 8.0))
     figure = open_figure(size, theme.paper)
-    pictures = {n: p for n, side in enumerate(trace.sides) if (p := side.patches(example)) is not None}
+    pictures = {n: p for n, side in enumerate(trace.sides) if (p := side.patches(example or 0)) is not None}
     size_px = (size[0] * 100, size[1] * 100)
     scene, camera = set_scene(graph, layout, view, theme, pictures, size_px, seed=look.get("seed", 0))
     compose(figure, scene, camera, look.get("title"))
@@ -123,3 +136,30 @@ def compose(figure: AttentionFigure, scene: Scene, camera: Camera, title: str | 
     left, _, right, top = camera.room
     fit_view(axes, rims(scene), (left, bottom, right, max(top, bottom + 0.2)))
     figure.picker = Picker(figure, axes, scene, drawn)
+
+
+def draw_state(
+    trace: Trace,
+    state: Mapping[str, Any],
+    example: int | None,
+    look: Look,
+    given: Sequence[str] = (),
+) -> AttentionFigure:
+    """Draw what a viewer with this state shows; ``given`` are further options that were set."""
+    wrong = [*given, *(name for name in look if name not in WITH_STATE)]
+    if wrong:
+        raise OptionError(
+            f"{', '.join(wrong)} cannot stand beside a viewer's state, which says it itself. Change it in "
+            f"the state (view={{**state, ...}}); beside it may stand {', '.join(WITH_STATE[1:])}."
+        )
+    if "theme" in look:
+        state = {**state, "theme": look["theme"]}
+    if example is not None:
+        example = expect_index("trace", "example", example, trace.batch)
+    chosen = read_state(trace, state, example)
+    picture = make_picture(trace, chosen)
+    if "figsize" in look:
+        width, height = look["figsize"][0] * 100, look["figsize"][1] * 100
+        foot = foot_height(make_picture(trace, chosen, (width, height)))
+        picture = make_picture(trace, chosen, (width, max(height - foot, 100)))
+    return draw_picture(picture, look.get("title"))

@@ -111,8 +111,10 @@ def oklab(colour: str) -> Colours:
     return np.asarray(_LAB @ np.cbrt(_CONES @ _to_linear(colour)))
 
 
-def _from_oklab(lab: Colours) -> Colours:
-    linear = np.clip(np.linalg.solve(_CONES, np.linalg.solve(_LAB, lab) ** 3), 0, 1)
+def from_oklab(lab: Colours) -> Colours:
+    """Return the sRGB colours, 0 to 1, of OKLab colours (..., 3); what a screen lacks is clipped."""
+    cones = np.asarray(lab) @ np.linalg.inv(_LAB).T
+    linear = np.clip(cones**3 @ np.linalg.inv(_CONES).T, 0, 1)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
@@ -131,7 +133,7 @@ def _ramp(theme: Theme, colour: str) -> tuple[tuple[float, float, float], ...]:
     for step in steps:
         lightness = theme.pale + (full[0] - theme.pale) * step
         # Weak edges keep a third of the chroma: hue stays readable, and strong edges stand out.
-        ramp.append(_from_oklab(np.array([lightness, *(full[1:] * (0.3 + 0.7 * step))])))
+        ramp.append(from_oklab(np.array([lightness, *(full[1:] * (0.3 + 0.7 * step))])))
     return tuple((float(r), float(g), float(b)) for r, g, b in ramp)
 
 

@@ -150,6 +150,22 @@ class Edges(Table):
     strength: Floats
 
     @property
+    def is_forced(self) -> Flags:
+        """Edges whose rows may see one key only: their weight is 1 whatever the model does.
+
+        A value edge whose contribution is known says something all the same.
+        """
+        known = (self.kind == EdgeKind.VALUE) & np.isfinite(self.contribution)
+        single = ~self.both_ways | self.is_loop | ~(self.reverse > 0)
+        # Of one key in sight the lift is the weight.
+        return np.asarray(single & (self.weight > 0) & (self.lift <= self.weight) & ~known & self.is_prunable)
+
+    @property
+    def telling(self) -> Floats:
+        """The measure, less 2 for edges that say nothing: below all that do."""
+        return np.where(self.is_forced, self.measure - 2, self.measure).astype(np.float32)
+
+    @property
     def measure(self) -> Floats:
         """What pruning and scales compare: attention held; for value edges the contribution where known."""
         is_value = (self.kind == EdgeKind.VALUE) & np.isfinite(self.contribution)

@@ -9,6 +9,8 @@ from headscape.graph.columns import EdgeKind, Edges, Floats
 from headscape.graph.rows import CallRows, ranks
 
 Longs = npt.NDArray[np.int64]
+# Cells of a table that finds the other direction of a pair at once: 128 MB. Longer contexts are searched.
+MOST_CELLS = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,28 @@ def directed_edges(read: CallRows, place: CallPlace, kind: EdgeKind) -> Edges:
 
 def _reverse(read: CallRows, place: CallPlace) -> Floats:
     """Attention from key to query: 0 where masked, NaN where a top-k trace did not keep it."""
+    other = _other_way(read, place)
+    missing = np.float32(0 if place.is_dense else np.nan)
+    return np.where(other >= 0, read.entries.weight[other], missing).astype(np.float32)
+
+
+def _other_way(read: CallRows, place: CallPlace) -> Longs:
+    """Entry with the other direction of each one's pair; -1 where there is none."""
     e = read.entries
     query = e.query.astype(np.int64) + place.shift
     size = int(max(query.max(initial=0), e.key.max(initial=0))) + 1
-    head = e.head.astype(np.int64) + 1
+    heads, head = np.unique(e.head, return_inverse=True)
+    table = (
+        np.full(len(heads) * size * size, -1, dtype=np.int32) if len(heads) * size**2 < MOST_CELLS else None
+    )
+    if table is not None:
+        table[(head * size + query) * size + e.key] = np.arange(len(e))
+        found: Longs = table[(head * size + e.key) * size + query].astype(np.int64)
+        return found
     names = (head * size + query) * size + e.key  # rising: entries are sorted
     wanted = (head * size + e.key) * size + query
     at = np.minimum(np.searchsorted(names, wanted), max(len(names) - 1, 0))
-    missing = np.float32(0 if place.is_dense else np.nan)
-    return np.where(names[at] == wanted, e.weight[at], missing).astype(np.float32)
+    return np.where(names[at] == wanted, at, -1)
 
 
 def summed_edges(read: CallRows, place: CallPlace) -> Edges:
@@ -95,19 +110,18 @@ def summed_edges(read: CallRows, place: CallPlace) -> Edges:
     ``query`` and ``key`` are named so that ``weight >= reverse``: the query is the token that attends more.
     """
     each = directed_edges(read, place, EdgeKind.ATTENTION)
-    low, high = np.minimum(each.query, each.key), np.maximum(each.query, each.key)
-    size = np.int64(high.max(initial=0)) + 1
-    pair = ((each.head.astype(np.int64) + 1) * size + low) * size + high
-    order = np.lexsort((each.key, -each.weight, pair))
-    first = np.diff(pair[order], prepend=-1) != 0
-    second = np.flatnonzero(~first)
-    edges = each.select(order[first])
-    owner = np.cumsum(first)[second] - 1
-    back = each.select(order[second])
-    edges.mass[owner] += back.weight
-    edges.contribution[owner] += back.contribution
-    edges.lift[owner] = np.maximum(edges.lift[owner], back.lift)
-    edges.rank[owner] = np.minimum(edges.rank[owner], back.rank)
+    other = _other_way(read, place)
+    is_pair = (other >= 0) & (each.query != each.key)
+    back = np.where(is_pair, each.weight[other], np.float32(-1))
+    # Of two directions the stronger stays, of equals the one to the earlier key.
+    stays = (each.weight > back) | ((each.weight == back) & (each.key < each.query))
+    edges = each.select(stays)
+    owner = np.flatnonzero(is_pair[stays])
+    second = other[stays][owner]
+    edges.mass[owner] += each.weight[second]
+    edges.contribution[owner] += each.contribution[second]
+    edges.lift[owner] = np.maximum(edges.lift[owner], each.lift[second])
+    edges.rank[owner] = np.minimum(edges.rank[owner], each.rank[second])
     edges.both_ways[:] = True
     return edges
 

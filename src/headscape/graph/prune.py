@@ -13,6 +13,7 @@ import numpy.typing as npt
 from headscape.errors import OptionError, expect_option
 from headscape.graph.columns import EdgeKind, Edges, Flags, Floats
 from headscape.graph.forest import spanning_forest
+from headscape.graph.sorting import falling_order, order_of, places, starts_of
 
 Longs = npt.NDArray[np.int64]
 
@@ -42,10 +43,10 @@ def row_entries(edges: Edges) -> Entries:
 
 def _falling(entries: Entries) -> tuple[Longs, Longs, Longs]:
     """Order of the entries by row, then falling measure; each one's place in its row; where rows start."""
-    order = np.lexsort((entries.edge, -entries.measure, entries.row))
-    starts = np.flatnonzero(np.diff(entries.row[order], prepend=-1))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    return order, place, starts
+    order = order_of(entries.edge)
+    order = order[falling_order(entries.row[order], entries.measure[order])]
+    rows = entries.row[order]
+    return order, places(rows), starts_of(rows)
 
 
 def keep_top_k(edges: Edges, *, k: int = 3) -> Flags:
@@ -103,10 +104,8 @@ def keep_skeleton(edges: Edges, *, strongest: int | None = None) -> Flags:
     measure = edges.measure
     keep = spanning_forest(group, edges.source, edges.target, measure)
     rest = np.flatnonzero(~keep & ~edges.is_loop)
-    rest = rest[np.lexsort((rest, -measure[rest], group[rest]))]
-    starts = np.flatnonzero(np.diff(group[rest], prepend=group.min(initial=0) - 1))
-    sizes = np.diff(np.append(starts, len(rest)))
-    place = np.arange(len(rest)) - np.repeat(starts, sizes)
+    rest = rest[falling_order(group[rest], measure[rest])]
+    place = places(group[rest])
     if strongest is None:
         names, counts = np.unique(group[keep], return_counts=True)
         known = np.searchsorted(names, group[rest])
@@ -120,16 +119,15 @@ def keep_skeleton(edges: Edges, *, strongest: int | None = None) -> Flags:
 def keep_strongest(edges: Edges, *, n: int = 60) -> Flags:
     """Keep the ``n`` strongest edges of each call and kind (ties: the earlier edge).
 
-    One threshold for all rows and heads of a call: heads that spread their attention may vanish.
+    One threshold for all rows and heads of a call: heads that spread their attention may vanish. Weights of
+    rows that may see one key only are 1 whatever the model does, and come last.
     """
     if n < 1:
         raise OptionError(f"strongest was asked for n={n} edges a layer; ask for at least 1.")
     group = edges.call.astype(np.int64) * 8 + edges.kind
-    order = np.lexsort((np.arange(len(edges)), -edges.measure, group))
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    order = falling_order(group, edges.telling)
     keep = np.zeros(len(edges), dtype=bool)
-    keep[order[place < n]] = True
+    keep[order[places(group[order]) < n]] = True
     return keep
 
 

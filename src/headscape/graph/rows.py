@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from headscape.graph.columns import Flags, Floats, Ints, Rows, Table
 from headscape.graph.scales import FLAT_SPREAD
+from headscape.graph.sorting import falling_order, order_of, places, starts_of
 from headscape.trace.call import AttentionCall
 
 Longs = npt.NDArray[np.int64]
@@ -151,8 +152,12 @@ def _average(entries: Entries, alive: Flags, heads: Longs) -> Entries:
 def _flat(entries: Entries, rows: Rows, row: Longs) -> Flags:
     """Which rows tell their keys apart by noise only; see ``Rows.flat``."""
     largest, smallest = np.zeros(len(rows)), np.full(len(rows), np.inf)
-    np.maximum.at(largest, row, entries.weight)
-    np.minimum.at(smallest, row, entries.weight)
+    order = order_of(row)
+    starts = starts_of(row[order])
+    if len(starts):
+        weight, named = entries.weight[order], row[order[starts]]
+        largest[named] = np.maximum.reduceat(weight, starts)
+        smallest[named] = np.minimum.reduceat(weight, starts)
     unseen = rows.visible - np.bincount(row, minlength=len(rows))
     # Keys in sight that are not listed share what is left of the row: nothing in a dense row (they are 0),
     # the tail of a top-k row.
@@ -165,9 +170,7 @@ def _flat(entries: Entries, rows: Rows, row: Longs) -> Flags:
 
 def ranks(entries: Entries, row: Longs) -> Ints:
     """Place of each entry in its row by weight: 1 = strongest, ties in order of key."""
-    order = np.lexsort((entries.key, -entries.weight, row))
-    starts = np.flatnonzero(np.diff(row[order], prepend=-1))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    order = falling_order(row, entries.weight)  # entries are in order of key
     out = np.empty(len(order), dtype=np.int32)
-    out[order] = place + 1
+    out[order] = places(row[order]) + 1
     return out

@@ -2,7 +2,8 @@
 
 A scale looks at the edges that are there, so it is worked out again after each pruning. Edges are compared
 within their group: one attention call and one kind of edge. Heads that tell nothing apart ("uniform" heads)
-are drawn at :data:`FAINT` by every scale, and do not take part in the comparison of the others.
+are drawn at :data:`FAINT` by every scale, and do not take part in the comparison of the others. So are rows
+that may see one key only (a causal model's first), but for the term paper's own scale.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from headscape.errors import NotKeptError, expect_option
 from headscape.graph.columns import CallInfo, EdgeKind, Edges, Floats
+from headscape.graph.sorting import falling_order, order_of, starts_of
 
 # Strength of every edge of a uniform head: seen, but never taken for structure.
 FAINT = 0.15
@@ -35,19 +37,25 @@ class Quantities:
     lift: Doubles
     contribution: Doubles
     compared: Doubles  # lift, or the contribution of value edges where it is known
-    group: Groups  # 0 to n - 1
+    group: Groups
+
+
+def _extreme(values: Doubles, group: Groups, which: np.ufunc) -> Doubles:
+    """Return the largest or smallest value of each one's group."""
+    order = order_of(group)
+    starts = starts_of(group[order])
+    found = np.zeros(int(group.max(initial=-1)) + 1)
+    if len(starts):
+        found[group[order[starts]]] = which.reduceat(values[order], starts)
+    return found[group]
 
 
 def _largest(values: Doubles, group: Groups) -> Doubles:
-    top = np.zeros(int(group.max(initial=-1)) + 1)
-    np.maximum.at(top, group, values)
-    return top[group]
+    return _extreme(values, group, np.maximum)
 
 
 def _smallest(values: Doubles, group: Groups) -> Doubles:
-    low = np.full(int(group.max(initial=-1)) + 1, np.inf)
-    np.minimum.at(low, group, values)
-    return low[group]
+    return _extreme(values, group, np.minimum)
 
 
 def scale_minmax(q: Quantities) -> Doubles:
@@ -66,8 +74,8 @@ def scale_rank(q: Quantities) -> Doubles:
     Attention edges are ordered by lift and value edges by contribution, so that a causal model's first row
     (weight 1 on its only key, lift 1) is not the strongest of all.
     """
-    order = np.lexsort((q.compared, q.group))
-    values, group = q.compared[order], q.group[order]
+    order = falling_order(q.group, -q.compared)
+    values, group = q.compared[order].astype(np.float32), q.group[order]
     starts = np.flatnonzero(np.diff(group, prepend=-1))
     sizes = np.diff(np.append(starts, len(group)))
     place = np.arange(len(group)) - np.repeat(starts, sizes)
@@ -149,6 +157,8 @@ def scale_edges(name: str, edges: Edges, calls: tuple[CallInfo, ...]) -> Floats:
         _expect_contributions(edges, calls)
     strength = np.zeros(len(edges))
     faint = scaled & _of_uniform_heads(edges, calls)
+    if name != "minmax":  # the term paper's own words are kept
+        faint |= edges.is_forced
     strength[faint] = FAINT
     compared = scaled & ~faint
     if compared.any():
@@ -166,13 +176,13 @@ def _quantities(edges: Edges) -> Quantities:
     lift = np.nan_to_num(edges.lift.astype(np.float64))
     contribution = np.nan_to_num(edges.contribution.astype(np.float64))
     by_value = (edges.kind == EdgeKind.VALUE) & np.isfinite(edges.contribution)
-    _, group = np.unique(edges.call.astype(np.int64) * 8 + edges.kind, return_inverse=True)
+    group = edges.call.astype(np.int64) * 8 + edges.kind
     return Quantities(
         measure=edges.measure.astype(np.float64),
         lift=lift,
         contribution=contribution,
         compared=np.where(by_value, contribution, lift),
-        group=group.astype(np.int64),
+        group=group,
     )
 
 

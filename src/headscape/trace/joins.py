@@ -14,6 +14,7 @@ VERBS = {
     "figure": "headscape.draw.figure:draw_figure",
     "to_html": "headscape.view.page:write_page",
     "show": "headscape.view.show:show",
+    "widget": "headscape.view.widget:make_widget",
 }
 
 

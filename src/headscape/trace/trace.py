@@ -94,11 +94,12 @@ class Trace:
         """
         return verb("graph")(self._seen(), example, **options)
 
-    def figure(self, example: int = 0, **options: Any) -> Any:
+    def figure(self, example: int | None = None, **options: Any) -> Any:
         """Return a 3D Matplotlib Figure of one example.
 
         Options: ``heads``, ``scale``, ``prune``, ``layout``, ``direction``, ``layers``, ``view`` ("3d",
-        "front", "layer"), ``theme``, ``figsize``, ``title`` and ``seed``, as in
+        "front", "layer", or a viewer's state: what it shows, from the same camera), ``theme``, ``figsize``,
+        ``title`` and ``seed``, as in
         :func:`headscape.draw.figure.draw_figure`.
         """
         return verb("figure")(self._seen(), example, **options)
@@ -113,9 +114,22 @@ class Trace:
         return written
 
     def show(self, **options: Any) -> Any:
-        """Show the page: inline in a notebook, as a file whose path is printed in a script.
+        """Show this trace: as a widget in a notebook, as a file whose path is printed in a script.
 
         Options: ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view`` and ``path``, as in
         :func:`headscape.view.show.show`.
         """
         return verb("show")(self._seen(), **options)
+
+    def widget(self, **options: Any) -> Any:
+        """Return the viewer as a notebook widget that Python can talk to.
+
+        Options: ``examples``, ``labels``, ``title`` and ``note``, as in
+        :class:`headscape.view.widget.Widget`.
+
+        Raises
+        ------
+        MissingExtraError
+            anywidget is not installed; the message names the command.
+        """
+        return verb("widget")(self._seen(), **options)

@@ -10,6 +10,9 @@ from pathlib import Path
 from headscape.errors import MissingBundleError
 
 PATH = Path(__file__).parent / "static" / "viewer.js"
+# What a notebook widget adds to it, and what the page of `headscape serve` adds: the only script that asks a
+# server for anything.
+_WIDGET, _SERVED = "widget.js", "served.js"
 # An HTML parser ends a script at "</script" and may swallow the rest of the page after "<!--". Both occur in
 # strings and regular expressions only, where \x3C is the same "<".
 _ENDS_SCRIPT = re.compile(r"<(?=/script|!--)", re.IGNORECASE)
@@ -32,6 +35,22 @@ def read_script() -> str:
             "published wheel, or run `make viewer` in the checkout."
         ) from None
     return _read(os.fspath(PATH), changed)
+
+
+def read_module() -> str:
+    """Return the viewer as a module for notebook widgets: the page's script, and what it exports."""
+    # Taken at once, since a notebook may hold widgets of several versions.
+    return f"{read_script()}\n{_read_beside(_WIDGET)}\nexport default globalThis.headscape.widget;\n"
+
+
+def read_served_script() -> str:
+    """Return the script of the served page, which is a file of its own there."""
+    return _read_beside(_SERVED)
+
+
+def _read_beside(name: str) -> str:
+    read_script()  # says what is missing
+    return PATH.with_name(name).read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

@@ -87,10 +87,10 @@ def encode_frame(frame: Frame, number: int) -> EncodedFrame:
     expect_option("Frame", "group", frame.group, GROUPS)
     label = frame.label
     if label is None and frame.group == "step":
-        answer = f": {_describe(frame)}" if frame.trace.outputs is not None else ""
+        answer = f": {label_of(frame)}" if frame.trace.outputs is not None else ""
         label = f"pass {number}{answer}"
     elif label is None:
-        label = _describe(frame)
+        label = label_of(frame)
     block = scene_block(frame.trace, frame.example, truth=frame.truth)
     # mtime=0: the same trace gives the same file
     data = gzip.compress(block, compresslevel=6, mtime=0)
@@ -116,7 +116,8 @@ def _marks(frame: Frame) -> dict[str, float]:
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _describe(frame: Frame) -> str:
+def label_of(frame: Frame) -> str:
+    """Return what a frame is called that was given no label: the model's answer, or the first words."""
     outputs = frame.trace.outputs
     if outputs is not None and outputs.scores.shape[1]:
         name, share = outputs.names(frame.example)[0], float(outputs.probabilities[frame.example, 0])
@@ -195,4 +196,4 @@ def _newest(trace: Trace) -> str:
     text = trace.tokens(0, side)[-1]
     if trace.outputs is None or not trace.outputs.scores.shape[1]:
         return text
-    return f"{text} → {_describe(Frame(trace))}"
+    return f"{text} → {label_of(Frame(trace))}"

@@ -4,7 +4,8 @@ import base64
 import html
 import os
 import webbrowser
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -112,6 +113,23 @@ def write_page(
 
 def page_html(source: Source, **shown: Unpack[Shown]) -> str:
     """Return the page as text. Parameters and errors are those of :func:`write_page`."""
+    chosen = choose_frames(source, **shown)
+    encoded = [encode_frame(frame, number) for number, frame in enumerate(chosen.frames, 1)]
+    return join_page(encoded, title=chosen.title, note=chosen.note, view=chosen.view)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a page shows: its frames, and what it says and opens with."""
+
+    frames: list[Frame]
+    title: str
+    note: str
+    view: Mapping[str, Any]
+
+
+def choose_frames(source: Source, **shown: Unpack[Shown]) -> Chosen:
+    """Choose the frames of a page. Parameters and errors are those of :func:`write_page`."""
     examples, labels, against = shown.get("examples"), shown.get("labels"), shown.get("against")
     note = shown.get("note", "")
     items: Any = source if isinstance(source, Trace) else list(source)
@@ -131,9 +149,7 @@ def page_html(source: Source, **shown: Unpack[Shown]) -> str:
     view = shown.get("view") or {}
     if against is not None:
         view = {"against": "other", **view}
-    encoded = [encode_frame(frame, number) for number, frame in enumerate(frames, 1)]
-    title = shown.get("title") or default_title(frames[0].trace)
-    return join_page(encoded, title=title, note=note, view=view)
+    return Chosen(frames, shown.get("title") or default_title(frames[0].trace), note, view)
 
 
 def default_title(trace: Trace) -> str:
@@ -141,22 +157,57 @@ def default_title(trace: Trace) -> str:
     return f"Attention of {trace.model}" if trace.model else "Attention"
 
 
-def join_page(
-    frames: Sequence[EncodedFrame], *, title: str, note: str = "", view: Mapping[str, Any] | None = None
-) -> str:
-    """Join encoded frames and the viewer's script into the HTML of one page."""
-    script = read_script()
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of a page's frames, for a viewer that is sent its page again and again.
+
+    Attributes
+    ----------
+    frames : sequence of int
+        One for each frame; a frame keeps its number.
+    held : collection of int
+        Numbers of frames that the viewer has already: they are named and not sent.
+    """
+
+    frames: Sequence[int]
+    held: Collection[int] = ()
+
+
+def page_block(
+    frames: Sequence[EncodedFrame],
+    *,
+    title: str,
+    note: str = "",
+    view: Mapping[str, Any] | None = None,
+    numbers: Numbers | None = None,
+) -> bytes:
+    """Join encoded frames into the byte block that a viewer is mounted with."""
     names = [f"frame.{n}" for n in range(len(frames))]
+    entries = [frame.entry(name) for name, frame in zip(names, frames, strict=True)]
+    arrays = {name: np.frombuffer(frame.data, np.uint8) for name, frame in zip(names, frames, strict=True)}
+    if numbers is not None:
+        for name, entry, number in zip(names, entries, numbers.frames, strict=True):
+            entry["id"] = number
+            if number in numbers.held:
+                del arrays[name]
     meta = {
         "format": FORMAT,
         "kind": "page",
         "title": title,
         "note": note,
         "created_by": f"headscape {__version__}",
-        "frames": [frame.entry(name) for name, frame in zip(names, frames, strict=True)],
+        "frames": entries,
         "view": dict(view or {}),
     }
-    arrays = {name: np.frombuffer(frame.data, np.uint8) for name, frame in zip(names, frames, strict=True)}
+    return pack(arrays, meta)
+
+
+def join_page(
+    frames: Sequence[EncodedFrame], *, title: str, note: str = "", view: Mapping[str, Any] | None = None
+) -> str:
+    """Join encoded frames and the viewer's script into the HTML of one page."""
+    script = read_script()
+    block = page_block(frames, title=title, note=note, view=view)
     policy = (
         f"default-src 'none'; script-src '{policy_hash(script)}'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
@@ -164,7 +215,7 @@ def join_page(
     return _PAGE.format(
         policy=html.escape(policy, quote=False).replace('"', "&quot;"),
         title=html.escape(_clean(title)),
-        data=base64.b64encode(pack(arrays, meta)).decode("ascii"),
+        data=base64.b64encode(block).decode("ascii"),
         script=script,
     )
 

@@ -1,7 +1,7 @@
 """One example of a trace as a scene block: what the browser's viewer draws."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,11 @@ WEAK_ERROR = 5e-4
 WEAK_STEPS = 512
 # In place of a weak code: the next number of the array ``strong``.
 IS_STRONG = 255
-# Weights of one example in a page. A browser tab copes with this many (about 20 MB of codes); a longer dense
-# capture is cut to the strongest keys of each row.
-MOST_WEIGHTS = 20_000_000
+# Weights of one example in a page, a byte each where all of a row are there: 12 layers of 12 heads on 512 tokens are
+# 38 million, which a browser tab opens in some seconds. A longer dense capture is cut to the strongest keys of each row.
+MOST_WEIGHTS = 40_000_000
+# What a weight of a cut row counts, for its key is stored beside it: cutting pays below a third of the keys.
+KEPT_COST = 3
 # Characters of one token. A picture shows some twenty, the panel a few thousand.
 LONGEST_TOKEN = 10_000
 
@@ -75,25 +77,80 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     """
     example = expect_index("trace", "example", example, trace.batch)
     scene = _Scene(trace, example, warnings=list(trace.warnings))
+    code = _code_name(scene)
+    meta = _scene_meta(scene)
     budget = _row_budget(trace)
-    stored = sum(math.prod(call.shape[1:3]) * min(_row_width(call), budget) for call in trace.calls)
-    code = "f32" if stored <= EXACT_WEIGHTS else "sqrt_u8"
-    if code == "sqrt_u8":
-        scene.warnings.append(
-            f"this page stores {stored:,} weights rounded: from {STRONG:g} up within {CODE_ERROR:g}, below "
-            f"within {WEAK_ERROR:g}; the trace has them exactly."
-        )
     vectors = pack_vectors(trace, example, scene.arrays, scene.warnings)
-    meta = {
+    meta["calls"] = [_call(scene, n, call, code, budget) | vectors[n] for n, call in enumerate(trace.calls)]
+    meta["outputs"] = _outputs(scene, truth)
+    return pack(scene.arrays, meta)
+
+
+def scene_head(trace: Trace, example: int = 0) -> bytes:
+    """Pack what is known before any weight is read: tokens, the answer, and the calls as empty rows.
+
+    The block is a scene like that of :func:`scene_block` whose calls keep nothing; ``scene_call`` gives them
+    one by one. Parameters and errors are those of :func:`scene_block`.
+    """
+    example = expect_index("trace", "example", example, trace.batch)
+    scene = _Scene(trace, example, warnings=list(trace.warnings))
+    meta = _scene_meta(scene)
+    _code_name(scene)
+    meta["calls"] = [_empty_call(scene, n, call) for n, call in enumerate(trace.calls)]
+    meta["outputs"] = _outputs(scene, None)
+    return pack(scene.arrays, meta)
+
+
+def scene_call(trace: Trace, number: int, example: int = 0) -> bytes:
+    """Pack one call with its weights, as the only one of its scene; errors as in :func:`scene_block`."""
+    example = expect_index("trace", "example", example, trace.batch)
+    call = trace.calls[expect_index("trace", "call", number, len(trace.calls))]
+    scene = _Scene(trace, example)
+    code = _code_name(scene)
+    meta = _scene_meta(scene)
+    scene.warnings.clear()  # the head says those
+    scene.arrays.clear()
+    for side in meta["sides"]:
+        side["has_patches"] = False
+    (vectors,) = pack_vectors(replace(trace, calls=(call,)), example, scene.arrays, scene.warnings)
+    meta["calls"] = [_call(scene, 0, call, code, _row_budget(trace)) | vectors]
+    return pack(scene.arrays, meta)
+
+
+def _code_name(scene: _Scene) -> str:
+    """Choose how weights are stored, and say so where they are rounded."""
+    budget = _row_budget(scene.trace)
+    stored = sum(math.prod(call.shape[1:3]) * min(_row_width(call), budget) for call in scene.trace.calls)
+    if stored <= EXACT_WEIGHTS:
+        return "f32"
+    scene.warnings.append(
+        f"this page stores {stored:,} weights rounded: from {STRONG:g} up within {CODE_ERROR:g}, below "
+        f"within {WEAK_ERROR:g}; the trace has them exactly."
+    )
+    return "sqrt_u8"
+
+
+def _scene_meta(scene: _Scene) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "kind": "scene",
-        "model": trace.model,
-        "sides": [_side(scene, n, side) for n, side in enumerate(trace.sides)],
-        "calls": [_call(scene, n, call, code, budget) | vectors[n] for n, call in enumerate(trace.calls)],
-        "outputs": _outputs(scene, truth),
+        "model": scene.trace.model,
+        "sides": [_side(scene, n, side) for n, side in enumerate(scene.trace.sides)],
         "warnings": scene.warnings,
     }
-    return pack(scene.arrays, meta)
+
+
+def _empty_call(scene: _Scene, number: int, call: AttentionCall) -> dict[str, Any]:
+    """Describe a call whose rows keep nothing yet."""
+    heads, queries, _ = call.shape[1:]
+    arrays = scene.arrays
+    arrays[f"key.{number}"] = np.zeros((heads, queries, 0), np.int32)
+    arrays[f"weight.{number}"] = np.zeros((heads, queries, 0), np.float32)
+    arrays[f"kept.{number}"] = np.zeros((heads, queries), np.float32)
+    arrays[f"visible.{number}"] = call.visible(scene.example)
+    arrays[f"entropy.{number}"] = np.full((heads, queries), np.nan, np.float32)
+    arrays[f"flow.{number}"] = _flow(call, scene.example)
+    return _described(call) | {"k": 0, "code": "f32", "nan_rows": 0}
 
 
 def _row_width(call: AttentionCall) -> int:
@@ -102,10 +159,10 @@ def _row_width(call: AttentionCall) -> int:
 
 def _row_budget(trace: Trace) -> int:
     """Return how many weights a row may have so that one example stays within MOST_WEIGHTS."""
-    rows = [(math.prod(call.shape[1:3]), _row_width(call)) for call in trace.calls]
-    if sum(count * width for count, width in rows) <= MOST_WEIGHTS:
-        return max((width for _, width in rows), default=1)
-    return max(1, MOST_WEIGHTS // sum(count for count, _ in rows))
+    rows = [(math.prod(call.shape[1:3]), _row_width(call), call.k) for call in trace.calls]
+    if sum(count * width * (1 if k is None else KEPT_COST) for count, width, k in rows) <= MOST_WEIGHTS:
+        return max((width for _, width, _ in rows), default=1)
+    return max(1, MOST_WEIGHTS // (KEPT_COST * sum(count for count, _, _ in rows)))
 
 
 def _side(scene: _Scene, number: int, side: Side) -> dict[str, Any]:
@@ -149,8 +206,7 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
     if call.has_values:
         arrays[f"value_norm.{number}"] = call.value_norms(example)
     arrays[f"measures.{number}"] = _measures(call, example)
-    flow = call.flow(example)
-    arrays[f"flow.{number}"] = np.stack([flow.residual, flow.attention, flow.stream, flow.feed_forward])
+    arrays[f"flow.{number}"] = _flow(call, example)
     nan_rows = int((np.isnan(entropy) & ~call.padded(example)).sum())
     sums = sums_note(_row_totals(call, example))
     if sums:
@@ -160,7 +216,18 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
     said: dict[str, Any] = {"sums": sums} if sums else {}
     if keys is not None and call.is_whole and keys.shape[-1] == _row_width(call):
         said["is_whole"] = True
-    return said | {
+    k = None if keys is None else int(keys.shape[-1])
+    return said | _described(call) | {"k": k, "code": code, "nan_rows": nan_rows}
+
+
+def _flow(call: AttentionCall, example: int) -> Floats:
+    flow = call.flow(example)
+    stacked: Floats = np.stack([flow.residual, flow.attention, flow.stream, flow.feed_forward])
+    return stacked
+
+
+def _described(call: AttentionCall) -> dict[str, Any]:
+    return {
         "path": call.path,
         "site": call.site,
         "layer": call.layer,
@@ -172,9 +239,6 @@ def _call(scene: _Scene, number: int, call: AttentionCall, code: str, budget: in
         "heads": call.shape[1],
         "queries": call.shape[2],
         "keys": call.shape[3],
-        "k": None if keys is None else int(keys.shape[-1]),
-        "code": code,
-        "nan_rows": nan_rows,
     }
 
 
@@ -193,7 +257,8 @@ def _measures(call: AttentionCall, example: int) -> Floats:
     sums = [np.where(is_real, rows[example], 0).sum(-1) for rows in (stats.entropy, stats.distance)]
     sums += [received[:, first], (received * norms).sum(-1)]
     found: Floats = np.stack(sums).astype(np.float32)
-    return np.divide(found, count, out=np.full_like(found, np.nan), where=count > 0)
+    means: Floats = np.divide(found, count, out=np.full_like(found, np.nan), where=count > 0)
+    return means
 
 
 def _rows(scene: _Scene, call: AttentionCall, budget: int) -> tuple[Ints | None, Floats, Floats]:

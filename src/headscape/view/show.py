@@ -1,9 +1,7 @@
 """Showing a page where the caller is: inline in a notebook, as a file in a script."""
 
-import html
 import os
-import sys
-import uuid
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,15 @@ from typing import Any, Unpack
 from headscape.errors import CaptureWarning, HeadscapeError
 from headscape.trace.trace import Trace
 from headscape.view.frames import EncodedFrame, Frame, encode_frame
+from headscape.view.notebook import (
+    display_page,
+    display_widget,
+    find_widget_class,
+    in_marimo,
+    new_display_id,
+    notebook_shell,
+    update_still,
+)
 from headscape.view.page import (
     DEFAULT_PATH,
     Shown,
@@ -23,23 +30,19 @@ from headscape.view.page import (
     write_text,
 )
 
-# Height of the page in a notebook cell: a 16:10 view in a cell of common width.
-HEIGHT_PX = 640
 # What a stepping page holds. A notebook saves the page with it, so there it is kept smaller.
 MOST_FRAMES = 100
 MOST_BYTES_FILE = 64_000_000
 MOST_BYTES_NOTEBOOK = 8_000_000
-
-
-def notebook_shell() -> Any | None:
-    """Return IPython's shell when this code runs in a notebook kernel, else None. Never loads IPython."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
-    return shell if hasattr(shell, "kernel") else None
+# Seconds between the still pictures of a running loop, each of which takes about half of one.
+STILL_S = 20.0
 
 
 def show(source: Source, *, path: str | os.PathLike[str] | None = None, **shown: Unpack[Shown]) -> None:
     """Show traces: inline in a notebook; in a script write the page and print its path.
+
+    In a notebook this is the widget of :meth:`Trace.widget` and a still picture beneath it, which stands in
+    where no widget runs. Without anywidget it is the offline page in a frame of its own.
 
     Parameters
     ----------
@@ -55,13 +58,17 @@ def show(source: Source, *, path: str | os.PathLike[str] | None = None, **shown:
     FileError, LabelError, OptionError, MissingBundleError
         As in :func:`headscape.view.page.write_page`.
     """
-    if notebook_shell() is None:
+    if notebook_shell() is None and not in_marimo():
         _print_path(write_page(source, path, **shown))
         return
     items: Any = source if isinstance(source, Trace) else list(source)
+    widget_class = find_widget_class()
+    if widget_class is not None:
+        display_widget(widget_class(items, **shown))
+        return
     page = page_html(items, **shown)
     name = shown.get("title") or _title_of(items)
-    _display(page, name, f"<headscape page: {name}>", f"headscape-{uuid.uuid4().hex}", update=False)
+    display_page(page, name, f"<headscape page: {name}>", new_display_id())
 
 
 def _title_of(items: Any) -> str:
@@ -104,6 +111,8 @@ class LivePage:
         self._is_announced = False
         self._cell: tuple[int, str] | None = None
         self._warned: set[str] = set()
+        self._widget: Any = None
+        self._still_at = 0.0
 
     def add(
         self,
@@ -147,26 +156,42 @@ class LivePage:
         return True
 
     def _add(self, trace: Trace, example: int, label: str | None, marks: Mapping[str, float]) -> None:
-        shell = notebook_shell()
+        is_notebook = notebook_shell() is not None or in_marimo()
         number = self._added + 1 if trace.step is None else trace.step
         frame = encode_frame(Frame(trace, example, label, "step", number, marks=marks), number)
         self._added += 1
         self._frames.append(frame)
-        self._drop_oldest(MOST_BYTES_FILE if shell is None else MOST_BYTES_NOTEBOOK)
+        self._drop_oldest(MOST_BYTES_NOTEBOOK if is_notebook else MOST_BYTES_FILE)
         title = self._title or default_title(trace)
-        page = join_page(self._frames, title=title, note=self._current_note())
-        if shell is None:
-            write_text(self.path, page)
-            if not self._is_announced:
-                _print_path(self.path)
-                self._is_announced = True
+        if is_notebook:
+            self._show_in_notebook(trace, example, title)
             return
-        count = shell.execution_count
+        write_text(self.path, join_page(self._frames, title=title, note=self._current_note()))
+        if not self._is_announced:
+            _print_path(self.path)
+            self._is_announced = True
+
+    def _show_in_notebook(self, trace: Trace, example: int, title: str) -> None:
+        shell = notebook_shell()
+        count = -1 if shell is None else shell.execution_count
         is_same_cell = self._cell is not None and self._cell[0] == count
         if not is_same_cell or self._cell is None:
-            self._cell = (count, f"headscape-{uuid.uuid4().hex}")
-        text = f"<headscape page: {title}, frames: {len(self._frames)}>"
-        _display(page, title, text, self._cell[1], update=is_same_cell)
+            self._cell = (count, new_display_id())
+        widget_class = find_widget_class()
+        if widget_class is None:
+            page = join_page(self._frames, title=title, note=self._current_note())
+            text = f"<headscape page: {title}, frames: {len(self._frames)}>"
+            display_page(page, title, text, self._cell[1], update=is_same_cell)
+            return
+        if self._widget is None:
+            self._widget = widget_class([Frame(trace, example, group="step")], title=title)
+        self._widget.put(self._frames, pictured=(trace, example), note=self._current_note())
+        if not is_same_cell:
+            self._still_at = time.monotonic()
+            display_widget(self._widget, still_id=self._cell[1])
+        elif time.monotonic() - self._still_at > STILL_S:
+            self._still_at = time.monotonic()
+            update_still(self._widget, self._cell[1])
 
     def _drop_oldest(self, most_bytes: int) -> None:
         while len(self._frames) > 1 and (
@@ -182,18 +207,3 @@ class LivePage:
 
 def _print_path(path: Path) -> None:
     print(f"headscape: wrote {path.resolve()}")  # noqa: T201  a script's only sign of where the picture is
-
-
-def iframe(page: str, title: str) -> str:
-    """Return a page as an inline frame: its script runs, but cannot reach the notebook around it."""
-    return (
-        f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page)}" title="{html.escape(title)}" '
-        f'width="100%" height="{HEIGHT_PX}" style="border:0;width:100%;height:{HEIGHT_PX}px"></iframe>'
-    )
-
-
-def _display(page: str, title: str, text: str, display_id: str, *, update: bool) -> None:
-    from IPython.display import display
-
-    bundle = {"text/html": iframe(page, title), "text/plain": text}
-    display(bundle, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]

@@ -5,15 +5,16 @@ import { adoptStyle } from "../ui/style";
 import type { Hooks } from "../ui/viewer";
 import { FormatFault } from "../wire/fault";
 import { decodeBase64 } from "../wire/inflate";
+import type { Page } from "../wire/page";
 
 declare global {
-  var headscape: { mount: typeof mount };
+  var headscape: { mount: typeof mount; widget?: () => object };
   var headscapeViews: Handle[];
 }
 
-/** Show a page block in an element. The handle's destroy() gives everything back. */
-function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}): Handle {
-  const handle = mountViewer(element, bytes, hooks);
+/** Show a page in an element. The handle's destroy() gives everything back. */
+function mount(element: HTMLElement, data: Uint8Array | Page, hooks: Hooks = {}): Handle {
+  const handle = mountViewer(element, data, hooks);
   const views = (globalThis.headscapeViews ??= []);
   views.push(handle);
   return {
@@ -48,4 +49,5 @@ function start(): void {
   }
 }
 
-start();
+// A module, as notebooks load it, is no current script.
+if (document.currentScript) start();

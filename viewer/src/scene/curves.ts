@@ -55,14 +55,15 @@ function mixed(start: readonly number[], end: readonly number[], t: number): num
 // How far a ribbon bends, 1/3 is straight: ribbons that leave quite level meet half-way, where none can be told apart.
 const SLOPE = 0.2;
 
-/** Ribbon that leaves and arrives nearly level. */
-function betweenPlanes(start: number[], end: number[], lift: number): [number[], number[]] {
-  const dx = (end[0]! - start[0]!) / 3;
-  const [dy, dz] = [(end[1]! - start[1]!) * SLOPE, (end[2]! - start[2]!) * SLOPE];
-  return [
-    [start[0]! + dx, start[1]! + dy + lift, start[2]! + dz],
-    [end[0]! - dx, end[1]! - dy + lift, end[2]! - dz],
-  ];
+/** Ribbon that leaves and arrives nearly level; `lane` moves its middle upwards, square to its course. */
+function betweenPlanes(start: number[], end: number[], lane: number): [number[], number[]] {
+  const course = end.map((value, axis) => value - start[axis]!);
+  const length = Math.hypot(...course) || 1;
+  const up = course.map((value, axis) => (axis === 1 ? 1 : 0) - (value * course[1]!) / length ** 2);
+  const rise = Math.hypot(...up);
+  const aside = up.map((value) => (rise > 1e-6 ? (value * lane) / rise : 0));
+  const inner = (from: number[], turn: number) => from.map((value, axis) => value + turn * course[axis]! * (axis === 0 ? 1 / 3 : SLOPE) + aside[axis]!);
+  return [inner(start, 1), inner(end, -1)];
 }
 
 /** Arc within a plane: bends towards the centre (ring), sideways (line) or a little (grid). */

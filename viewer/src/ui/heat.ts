@@ -34,7 +34,8 @@ export function drawHeat(canvas: HTMLCanvasElement, pooled: Pooled, look: HeatLo
     for (let c = 0; c < 3; c++) image.data[4 * n + c] = table[weight < 0 ? c : step + c]!;
     image.data[4 * n + 3] = 255;
   });
-  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  // A canvas that is read often is painted with the page: hundreds of layers of their own would make every frame slow.
+  canvas.getContext("2d", { willReadFrequently: true })?.putImageData(image, 0, 0);
 }
 
 // Pixels of a thumbnail: a longer text is reduced to the largest weight of each block.

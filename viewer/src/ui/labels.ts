@@ -29,6 +29,22 @@ interface Wish extends LabelWish {
   readonly alpha: number;
 }
 
+/** What labels are drawn with: a canvas, or whatever keeps them as text. */
+export interface LabelPen {
+  font: string;
+  globalAlpha: number;
+  fillStyle: CanvasRenderingContext2D["fillStyle"];
+  strokeStyle: CanvasRenderingContext2D["strokeStyle"];
+  lineWidth: number;
+  textBaseline: CanvasTextBaseline;
+  lineJoin: CanvasLineJoin;
+  textAlign: CanvasTextAlign;
+  direction: CanvasDirection;
+  measureText(text: string): { width: number };
+  strokeText(text: string, x: number, y: number): void;
+  fillText(text: string, x: number, y: number): void;
+}
+
 export interface LabelScene {
   readonly model: Model;
   readonly places: Places;
@@ -42,7 +58,7 @@ export interface LabelScene {
 class Wishes {
   readonly list: Wish[] = [];
 
-  constructor(private readonly context: CanvasRenderingContext2D) {}
+  constructor(private readonly context: LabelPen) {}
 
   add(text: string, at: readonly [number, number, number], sides: readonly Side[], look: {
     priority: number; colour: string; font?: string; alpha?: number; height?: number;
@@ -63,7 +79,7 @@ class Wishes {
 }
 
 /** Draw the labels of a picture on a cleared canvas whose units are CSS pixels. */
-export function drawLabels(context: CanvasRenderingContext2D, width: number, height: number, scene: LabelScene): void {
+export function drawLabels(context: LabelPen, width: number, height: number, scene: LabelScene): void {
   const wishes = new Wishes(context);
   addTokens(wishes, scene);
   addAnswers(wishes, scene);

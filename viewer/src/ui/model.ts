@@ -18,6 +18,14 @@ export type Selection =
   | { kind: "edge"; edge: Edge }
   | { kind: "answer"; answer: number };
 
+/** Brings the data of frames that the page only names. */
+export interface Loader {
+  head(frame: number): Promise<SceneData>; // calls that keep nothing yet
+  fill(frame: number): Promise<void>; // the calls, into the scene on show
+  said(): string | null; // what is on its way, in words
+  stop(): void;
+}
+
 /** What changed: each also means all that stand after it. */
 export type Change = "scene" | "graph" | "threshold" | "selection";
 
@@ -28,8 +36,8 @@ const KEPT_FRAMES = 6;
 // Passes of a generation are small, and a later one needs those before it.
 const KEPT_PASSES = 400;
 export const MOST_DRAWN_MOVING = 10_000;
-// Edges per token and layer that the default shows.
-const EDGES_PER_TOKEN = 2;
+// Edges per token and layer that the default shows: in one plane, and where all layers share the canvas.
+const EDGES_PER_TOKEN = { plane: 2, all: 1 };
 // Share of a row at which its strongest edge alone is shown.
 const LEAST_ROW_SHARE = 0.02;
 // Range of the strength threshold: four decades below the largest.
@@ -48,12 +56,15 @@ export class Model {
   sliders: Record<PruneName, number> = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN }; // 0 to 1
   selection: Selection | null = null;
   hover: Selection | null = null;
-  private readonly cache = new Map<number, SceneData>();
+  private readonly cache = new Map<Uint8Array, SceneData>();
   private readonly listeners = new Set<(change: Change) => void>();
   private wanted = -1;
+  private hasLimit = false; // the person chose how many edges a layer shows
   private built: { scene: SceneData; choice: Choice } | null = null; // what the graph was built from
 
-  constructor(readonly page: Page) {}
+  loader: Loader | null = null; // of frames that the page does not hold
+
+  constructor(public page: Page) {}
 
   listen(listener: (change: Change) => void): void {
     this.listeners.add(listener);
@@ -78,6 +89,15 @@ export class Model {
     if (!before || !isAlike(before, scene)) this.setDefaults();
     this.hover = null;
     this.keepSelection(before);
+    this.rebuild();
+    this.tell("scene");
+    void this.loader?.fill(number);
+  }
+
+  /** Take over the scene on show with more of its calls. */
+  replaceScene(scene: SceneData): void {
+    this.scene = scene;
+    this.hover = null;
     this.rebuild();
     this.tell("scene");
   }
@@ -105,6 +125,21 @@ export class Model {
     return this.incomparable === null ? differenceScene(before, scene) : scene;
   }
 
+  /** Take over newer data; returns the frame that shows what was on show, or what came after it. */
+  replacePage(page: Page): number {
+    const before = this.page.frames;
+    const shown = before[this.wanted];
+    const isLast = this.wanted === before.length - 1;
+    this.page = page;
+    for (const old of this.cache.keys()) if (!page.frames.some((frame) => frame.bytes === old)) this.cache.delete(old);
+    const last = page.frames.length - 1;
+    const at = page.frames.findIndex((frame) => frame.bytes === shown?.bytes);
+    const next = at >= 0 && !(isLast && page.frames[last]!.group !== "example") ? at : isLast ? last : Math.min(this.wanted, last);
+    if (typeof this.against === "number" && this.against > last) this.against = null;
+    this.frame = page.frames[next]!.bytes === shown?.bytes ? next : -1;
+    return next;
+  }
+
   /** A frame's scene; of a generation with the rows of the passes before it. */
   private async wholeScene(number: number): Promise<SceneData> {
     const { frames } = this.page;
@@ -123,11 +158,13 @@ export class Model {
 
   /** Unpack a frame, or find it unpacked. */
   async sceneOf(number: number): Promise<SceneData> {
-    let scene = this.cache.get(number);
+    const { bytes, group } = this.page.frames[number]!;
+    let scene = this.cache.get(bytes);
     if (!scene) {
-      scene = readScene(await gunzip(this.page.frames[number]!.bytes, LONGEST_SCENE));
-      this.cache.set(number, scene);
-      const most = this.page.frames[number]!.group === "generation" ? KEPT_PASSES : KEPT_FRAMES;
+      if (this.loader) return await this.loader.head(number);
+      scene = readScene(await gunzip(bytes, LONGEST_SCENE));
+      this.cache.set(bytes, scene);
+      const most = group === "generation" ? KEPT_PASSES : KEPT_FRAMES;
       for (const old of this.cache.keys()) if (this.cache.size > most) this.cache.delete(old);
     }
     return scene;
@@ -135,7 +172,7 @@ export class Model {
 
   /** Rows that a pass of the page holds itself in a call; null before it was unpacked. */
   queriesOf(frame: number, call: number): number | null {
-    return this.cache.get(frame)?.calls[call]?.queries ?? null;
+    return this.cache.get(this.page.frames[frame]!.bytes)?.calls[call]?.queries ?? null;
   }
 
   private setDefaults(): void {
@@ -144,6 +181,7 @@ export class Model {
     const layout: LayoutName = hasPictures ? "grid" : "ring";
     this.choice = defaultChoice(heads, layout);
     this.selection = null;
+    this.hasLimit = false;
     this.sliders = { layer: Number.NaN, row: Number.NaN, strength: Number.NaN };
   }
 
@@ -184,9 +222,10 @@ export class Model {
     if (!isSame || built.choice.prune !== drawn.prune) this.order = orderEdges(this.graph, drawn.prune);
     this.built = { scene: this.scene, choice: drawn };
     const { sliders } = this;
-    if (Number.isNaN(sliders.layer)) sliders.layer = this.sliderOfLayerLimit(EDGES_PER_TOKEN * this.tokens());
+    const perLayer = EDGES_PER_TOKEN[graphChoice(this.choice).view === "layer" ? "plane" : "all"] * this.tokens();
+    if (!this.hasLimit) sliders.layer = this.sliderOfLayerLimit(perLayer);
     const { key } = this.order;
-    const wanted = EDGES_PER_TOKEN * this.tokens() * Math.max(1, this.scene.calls.length);
+    const wanted = perLayer * Math.max(1, this.scene.calls.length);
     const last = key.length ? key[Math.min(key.length - 1, wanted)]! : 0;
     if (this.choice.prune === "strength" && Number.isNaN(sliders.strength)) {
       const share = Math.max(-last, 10 ** -STRENGTH_DECADES);
@@ -219,6 +258,7 @@ export class Model {
   }
 
   setSlider(value: number): void {
+    if (this.choice.prune === "layer") this.hasLimit = true;
     this.sliders[this.choice.prune] = Math.min(1, Math.max(0, value));
     this.tell("threshold");
   }

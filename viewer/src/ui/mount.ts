@@ -1,7 +1,7 @@
 /** Puts a viewer into an element of any page. */
 
 import { FormatFault } from "../wire/fault";
-import { readPage } from "../wire/page";
+import { readPage, type Page } from "../wire/page";
 import type { Drawn } from "./drawn";
 import { make } from "./element";
 import type { State } from "./state";
@@ -10,16 +10,18 @@ import { applyTheme, THEMES } from "./theme";
 import { Viewer, type Hooks } from "./viewer";
 
 export interface Handle {
+  readonly shown: Promise<void>; // settled when the first picture's data is there
   state(): State;
   apply(state: State): Promise<string[]>; // what could not be followed, in sentences
+  load(page: Page): Promise<void>; // show newer data; what the person looks at stays
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null;
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null;
   drawn(only?: number | null): Drawn | null;
   destroy(): void;
 }
 
-/** Show a page block in `element`; what is wrong with the data is said there. */
-export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}): Handle {
+/** Show a page in `element`; what is wrong with the data is said there. */
+export function mount(element: HTMLElement, data: Uint8Array | Page, hooks: Hooks = {}): Handle {
   const root = element.shadowRoot ?? element.attachShadow({ mode: "open" });
   root.replaceChildren();
   adoptStyle(root);
@@ -31,7 +33,7 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
   let viewer: Viewer;
   let first = 0;
   try {
-    const page = readPage(bytes);
+    const page = data instanceof Uint8Array ? readPage(data) : data;
     // A run that is being trained opens where it is now; examples open on the first.
     if (page.frames.every((frame) => frame.group === "step" || frame.group === "generation")) first = page.frames.length - 1;
     viewer = new Viewer(page, { ...hooks, onReady: ready });
@@ -39,13 +41,18 @@ export function mount(element: HTMLElement, bytes: Uint8Array, hooks: Hooks = {}
     const text = fault instanceof FormatFault ? fault.message : `The page could not be read: ${String(fault)}`;
     showFault(root, text);
     ready();
-    return { state: () => ({ fault: text }), apply: () => Promise.resolve([text]), screenOf: () => null, screenOfEdge: () => null, drawn: () => null, destroy: () => root.replaceChildren() };
+    return {
+      shown: Promise.resolve(), state: () => ({ fault: text }), apply: () => Promise.resolve([text]), load: () => Promise.resolve(),
+      screenOf: () => null, screenOfEdge: () => null, drawn: () => null, destroy: () => root.replaceChildren(),
+    };
   }
   root.append(viewer.element);
-  void viewer.show(first);
+  const shown = viewer.show(first);
   return {
+    shown,
     state: () => viewer.state(),
-    apply: (state) => viewer.published.apply(state),
+    apply: (state) => shown.then(() => viewer.published.apply(state)),
+    load: (page) => shown.then(() => viewer.load(page)),
     screenOf: (node) => viewer.screenOf(node),
     screenOfEdge: (k) => viewer.screenOfEdge(k),
     drawn: (only = null) => viewer.drawn(only),

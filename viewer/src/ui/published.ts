@@ -25,7 +25,7 @@ export class Published {
   async open(): Promise<void> {
     if (this.usual !== null) return;
     this.usual = chosenState(this.model);
-    await this.apply({ ...this.model.page.view, ...(this.hooks.ownsPage ? fromHash(location.hash) : null) });
+    await this.apply({ ...this.model.page.view, ...(this.hooks.ownsPage ? fromHash(location.hash) : this.hooks.state) });
   }
 
   /** Tell what the person sees, once nothing has moved for a moment. */

@@ -1,10 +1,8 @@
 /** The graph: canvases, camera, and drawing on demand. */
 
 import { cameraMatrix, fitCamera, mixCameras, projectPoints, type Camera } from "../maths/camera";
-import { cubicAt } from "../maths/curve";
-import { GlFault } from "../gl/context";
 import { FLOATS_PER_NODE } from "../gl/nodes/index";
-import { Renderer } from "../gl/renderer";
+import type { BatchName, Picture, Renderer } from "../gl/renderer";
 import { buildCurves } from "../scene/curves";
 import { Edges } from "../scene/edges";
 import { Lanes } from "../scene/lanes";
@@ -15,10 +13,11 @@ import { scaleEdges } from "../scene/scales";
 import { make } from "./element";
 import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
-import { edgeLooks, nodeLooks, pictureAtlas } from "./looks";
+import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
 import { markSelection } from "./marks";
 import { edgeStyles, fitPoints, marginsOf, planeShapes, startView } from "./views";
 import { readCamera, type PlacedCamera } from "./state";
+import { Surface } from "./surface";
 import { MOST_DRAWN_MOVING, type Change, type Model, type Selection } from "./model";
 import { rampBytes, type Theme } from "./theme";
 
@@ -32,31 +31,30 @@ const MANY_EDGES = 4000;
 export class Stage {
   readonly element: HTMLElement;
   readonly canvas: HTMLCanvasElement;
-  private readonly overlay: HTMLCanvasElement;
-  private renderer: Renderer | null = null;
-  private camera: Camera | null = null;
-  private places!: Places;
+  readonly overlay: HTMLCanvasElement;
+  readonly surface: Surface;
+  camera: Camera | null = null;
+  places!: Places;
   private lanes!: Lanes;
   private curves: Float32Array = new Float32Array(0);
   private marked = new Edges();
   private markedCurves: Float32Array = new Float32Array(0);
   lit: Set<number> | null = null;
   sight: Float32Array | null = null;
-  private screen: Float32Array = new Float32Array(0);
+  screen: Float32Array = new Float32Array(0);
   private radii: Float32Array = new Float32Array(0);
   private flat: { marked: Float32Array; main: Float32Array } | null = null;
   private size: [number, number] = [0, 0];
   private frameRequest = 0;
   private rest = 0;
   private isMoving = false;
+  readonly looks: Partial<Record<BatchName, Uint8Array>> = {}; // of the edges, as the renderer has them
+  last: { picture: Picture; nodes: NodeLooks } | null = null; // drawn
   private hasMoved = false; // the person moved the camera
-  private isLost = false;
   private isDestroyed = false;
   onFirstDraw: (() => void) | null = null;
-  private readonly onFault: (text: string | null) => void;
 
   constructor(readonly model: Model, public theme: Theme, onFault: (text: string | null) => void) {
-    this.onFault = onFault;
     this.canvas = make("canvas", {
       class: "graph",
       attributes: {
@@ -65,35 +63,19 @@ export class Stage {
       },
     });
     this.overlay = make("canvas", { class: "labels", attributes: { "aria-hidden": "true" } });
-    this.element = make("div", { class: "stage" }, this.canvas, this.overlay);
-    this.canvas.addEventListener("webglcontextlost", (event) => {
-      event.preventDefault();
-      this.isLost = true;
-      if (!this.isDestroyed) this.onFault("The graphics context was lost (driver reset, or too many 3D pages). The graph comes back when the browser restores it; the data and your choices are kept.");
+    this.surface = new Surface(this.canvas, {
+      opened: () => {
+        this.renderer!.setRamp(rampBytes(this.theme));
+        if (this.model.frame >= 0) this.update("scene");
+      },
+      draw: () => this.draw(),
+      fault: onFault,
     });
-    this.canvas.addEventListener("webglcontextrestored", () => {
-      this.isLost = false;
-      this.renderer = null;
-      this.onFault(null);
-      this.start();
-    });
+    this.element = make("div", { class: "stage" }, this.surface.still, this.canvas, this.overlay);
   }
 
-  /** Open the context and send everything again. */
-  start(): void {
-    try {
-      this.renderer = new Renderer(this.canvas);
-    } catch (fault) {
-      if (!(fault instanceof GlFault)) throw fault;
-      this.onFault(fault.message);
-      return;
-    }
-    this.renderer.setRamp(rampBytes(this.theme));
-    if (this.model.frame >= 0) this.update("scene");
-  }
-
-  get hasContext(): boolean {
-    return this.renderer !== null;
+  private get renderer(): Renderer | null {
+    return this.surface.renderer;
   }
 
   setTheme(theme: Theme): void {
@@ -104,7 +86,12 @@ export class Stage {
 
   /** Follow a change of the model. */
   update(change: Change): void {
-    if (!this.renderer || this.isLost || this.model.frame < 0) return;
+    if (this.model.frame < 0) return;
+    if (!this.renderer) {
+      if (this.surface.isNear) this.surface.wake();
+      else this.isReady(); // far from being seen
+      return;
+    }
     if (change === "scene") {
       const atlas = pictureAtlas(this.model);
       if (atlas) this.renderer.setAtlas(atlas);
@@ -126,15 +113,26 @@ export class Stage {
     this.lanes = new Lanes(edges, model.index.count, Math.max(1, ...model.scene.calls.map((call) => call.heads)));
     this.curves = this.curvesOf(edges, edges.length);
     this.renderer!.setCurves("main", this.curves);
-    this.renderer!.setCurves("fixed", this.curvesOf(model.graph.fixed, model.graph.fixed.length));
+    this.renderer!.setCurves("fixed", this.curvesFor("fixed"));
     const { fixed } = model.graph;
-    this.renderer!.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
+    this.setLooks("fixed", edgeLooks(model, fixed, fixed.length, scaleEdges("rank", fixed)));
     this.restyle();
     if (name !== this.shownView) this.hasMoved = false;
     if (!this.hasMoved) this.fit(this.shownView !== "");
     this.shownView = name;
+    if (this.asked !== null && this.camera && this.size[0]) {
+      const { asked } = this;
+      this.asked = null;
+      this.look(asked);
+    }
   }
   private shownView = "";
+
+  /** Curves as the renderer has them. */
+  curvesFor(name: BatchName): Float32Array {
+    const { fixed } = this.model.graph;
+    return name === "main" ? this.curves : name === "marked" ? this.markedCurves : this.curvesOf(fixed, fixed.length);
+  }
 
   private curvesOf(edges: Edges, count: number): Float32Array {
     const { choice, index } = this.model;
@@ -149,11 +147,14 @@ export class Stage {
     const count = Math.min(model.shown(), built);
     const strength = new Float32Array(built);
     strength.set(scaleEdges(model.choice.scale, model.order.edges, count));
-    this.looks = edgeLooks(model, model.order.edges, built, strength);
-    this.renderer?.setLooks("main", this.looks);
+    this.setLooks("main", edgeLooks(model, model.order.edges, built, strength));
   }
 
-  private looks: Uint8Array = new Uint8Array(0);
+  private setLooks(name: BatchName, looks: Uint8Array): void {
+    this.looks[name] = looks;
+    this.renderer?.setLooks(name, looks);
+  }
+
   private only: number | null = null;
 
   /** Draw now, one main edge alone or none (-1) if asked to, and tell how edges are drawn. */
@@ -163,15 +164,15 @@ export class Stage {
     this.only = null;
     if (only !== null) this.requestDraw();
     const [width, height] = this.size;
-    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice.scale)[0];
-    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks, style);
+    const style = edgeStyles(this.model.shown(), false, Math.min(width, height), this.model.choice)[0];
+    return describeDrawn(this.size, this.theme.paper, this.model.order.edges, this.flats().main, this.looks.main!, style);
   }
 
   private whenAtRest(): void {
     clearTimeout(this.rest);
     this.rest = window.setTimeout(() => {
       this.isMoving = false;
-      if (this.isDestroyed || !this.renderer || this.isLost) return;
+      if (this.isDestroyed || !this.renderer) return;
       this.restyle();
       this.requestDraw();
     }, REST_MS);
@@ -186,14 +187,14 @@ export class Stage {
     this.markedCurves = this.curvesOf(this.marked, this.marked.length);
     this.renderer?.setCurves("marked", this.markedCurves);
     const strength = scaleEdges("rank", this.marked).map((value) => 0.35 + 0.65 * value);
-    this.renderer?.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
+    this.setLooks("marked", edgeLooks(this.model, this.marked, this.marked.length, strength));
     this.flat = null;
   }
 
   resize(width: number, height: number): void {
     if (width < 2 || height < 2 || (width === this.size[0] && height === this.size[1])) return;
     this.size = [width, height];
-    if (this.model.frame >= 0 && this.renderer && !this.isLost) {
+    if (this.model.frame >= 0 && this.renderer) {
       this.buildGeometry();
       this.mark();
     }
@@ -236,9 +237,12 @@ export class Stage {
     return this.hasMoved;
   }
 
+  private asked: unknown = null; // a camera, before the first picture
+
   /** Look as another canvas did; returns whether that was a camera. */
   look(value: unknown): boolean {
-    const camera = readCamera(value, this.size[0], this.size[1]);
+    const camera = readCamera(value, this.size[0] || 1, this.size[1] || 1);
+    if (this.camera === null) this.asked = value;
     if (camera) this.move(() => camera);
     return camera !== null;
   }
@@ -294,20 +298,21 @@ export class Stage {
   }
 
   /** Draw now what would be drawn in the next frame, so that places are those of what is shown. */
-  private settle(isForced = false): void {
+  settle(isForced = false): void {
     if (!this.frameRequest && !isForced) return;
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = 0;
     this.draw();
   }
 
-  private draw(): void {
+  /** Draw; `scale` is device pixels a CSS pixel, 0: what the screen has. */
+  draw(scale = 0, onlyPatches = false): void {
     const { renderer, camera, model } = this;
     const [width, height] = this.size;
-    if (!renderer || !camera || this.isLost || this.isDestroyed || !this.places || width === 0) return;
+    if (!renderer || !camera || this.isDestroyed || !this.places || width === 0) return;
     const shown = Math.min(model.shown(), this.curves.length / 16);
-    const isRough = this.isMoving && shown > MANY_EDGES;
-    const dpr = isRough ? 1 : Math.min(window.devicePixelRatio || 1, 3);
+    const isRough = scale === 0 && this.isMoving && shown > MANY_EDGES;
+    const sharp = scale || Math.min(window.devicePixelRatio || 1, 3);
     this.screen = projectPoints(this.places.positions, camera, width, height);
     this.flat = null;
     const nodes = nodeLooks(model, this.places, this, camera.scale, this.screen);
@@ -316,26 +321,30 @@ export class Stage {
     renderer.setNodes("pictures", nodes.pictures, this.places.axes);
     const count = isRough ? Math.min(shown, MOST_DRAWN_MOVING) : shown;
     const isDim = model.selection !== null || (model.hover !== null && model.hover.kind !== "edge");
-    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice.scale);
-    renderer.draw({
-      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr },
-      dots: model.index.count,
+    const [main, fixed, marked] = edgeStyles(shown, isDim, Math.min(width, height), model.choice);
+    const some = (count: number) => (onlyPatches ? 0 : count);
+    const picture: Picture = {
+      frame: { matrix: cameraMatrix(camera, width, height), size: [width, height], dpr: isRough ? 1 : sharp },
+      dots: some(model.index.count),
       pictures: nodes.pictures.length / FLOATS_PER_NODE,
       edges: {
-        marked: { count: this.marked.length, style: marked },
-        main: { count, style: main },
-        fixed: { count: model.graph.fixed.length, style: fixed },
+        marked: { count: some(this.marked.length), style: marked },
+        main: { count: some(count), style: main },
+        fixed: { count: some(model.graph.fixed.length), style: fixed },
       },
-      planes: this.planeShapes(),
+      planes: model.choice.view === "front" || onlyPatches ? [] : planeShapes(this.places, camera, this.theme),
       only: this.only,
-    });
-    this.drawOverlay(Math.min(window.devicePixelRatio || 1, 3));
-    this.onFirstDraw?.();
-    this.onFirstDraw = null;
+    };
+    renderer.draw(picture);
+    this.last = { picture, nodes };
+    this.drawOverlay(sharp);
+    this.surface.use();
+    this.isReady();
   }
 
-  private planeShapes() {
-    return this.model.choice.view === "front" ? [] : planeShapes(this.places, this.camera!, this.theme);
+  private isReady(): void {
+    this.onFirstDraw?.();
+    this.onFirstDraw = null;
   }
 
   private drawOverlay(dpr: number): void {
@@ -351,7 +360,8 @@ export class Stage {
     });
   }
 
-  private flats() {
+  /** Projected curves, of the selection and of the shown edges. */
+  flats() {
     const { model, camera, size } = this;
     const count = Math.min(model.shown(), this.curves.length / 16);
     return (this.flat ??= {
@@ -378,39 +388,11 @@ export class Stage {
     return found >= 0 ? { kind: "edge", edge: model.order.edges.at(found) } : null;
   }
 
-  /** Where a node is on the page, CSS pixels; null where it is not drawn. */
-  screenOfNode(node: number): { x: number; y: number } | null {
-    this.settle();
-    const [x, y] = [this.screen[3 * node]!, this.screen[3 * node + 1]!];
-    const box = this.canvas.getBoundingClientRect();
-    return Number.isFinite(x) ? { x: box.left + x, y: box.top + y } : null;
-  }
-
-  /** A point of the page at which the k-th shown edge is picked, or else its middle. */
-  screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
-    this.settle();
-    const { main } = this.flats();
-    if (k < 0 || k * 8 >= main.length) return null;
-    const box = this.canvas.getBoundingClientRect();
-    const c = main.subarray(8 * k, 8 * k + 8);
-    const wanted = this.model.order.edges.at(k);
-    for (let n = 0; n < 40; n++) {
-      const [x, y] = cubicAt(c, 0.5 + ((n % 2 ? 1 : -1) * Math.ceil(n / 2)) / 42);
-      const found = this.pick(x, y);
-      const isSame = found?.kind === "edge" && found.edge.from === wanted.from && found.edge.to === wanted.to &&
-        found.edge.head === wanted.head && found.edge.call === wanted.call && found.edge.kind === wanted.kind;
-      if (isSame) return { x: box.left + x, y: box.top + y, isFree: true };
-    }
-    const [x, y] = cubicAt(c, 0.5);
-    return { x: box.left + x, y: box.top + y, isFree: false };
-  }
-
   destroy(): void {
     this.isDestroyed = true;
     cancelAnimationFrame(this.frameRequest);
     clearTimeout(this.rest);
     clearTimeout(this.still);
-    this.renderer?.destroy();
-    this.renderer = null;
+    this.surface.destroy();
   }
 }

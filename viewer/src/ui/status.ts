@@ -28,10 +28,17 @@ export class Status {
     if (graph.flatHeads.length && !isMatrix) {
       notes.unshift(`${listed(graph.flatHeads)} uniform: drawn flat${order.always ? "" : ", and only when all else is shown"}`);
     }
+    const coming = model.loader?.said();
+    if (coming) notes.unshift(coming);
     if (notes.length) parts.push(make("span", { class: "soft", text: ` · ${notes[0]}${notes.length > 1 ? ` (+${notes.length - 1})` : ""}`, title: notes.join("\n") }));
     this.counts.replaceChildren(...parts);
     this.counts.title = `${SCALES[choice.scale].label}: ${SCALES[choice.scale].formula}`;
     this.drawLegend();
+  }
+
+  /** How many edges of how many are shown, and what they hold. */
+  words(): string {
+    return this.counted(this.model.held()).map((part) => (typeof part === "string" ? part : part.textContent)).join("");
   }
 
   /** Each kind of edge that is drawn: how many of how many, and what they hold. */

@@ -34,6 +34,11 @@ bdi.token { unicode-bidi: isolate; white-space: pre; }
 .search { width: 128px; padding: 4px 8px; border: 1px solid var(--line); border-radius: 7px; background: var(--raised); flex: 0 1 auto; min-width: 70px; }
 .search::placeholder { color: var(--soft); opacity: 1; }
 
+.export { position: fixed; inset: auto; margin: 0; width: 318px; padding: 4px 14px 12px; border: 1px solid var(--line); border-radius: 9px; background: var(--panel); color: var(--ink);
+  font: 13px/1.4 system-ui, -apple-system, "Segoe UI", sans-serif; box-shadow: 0 6px 24px rgb(0 0 0 / .25); }
+.export .row { display: flex; margin-bottom: 6px; flex-wrap: wrap; gap: 5px; align-items: center; }
+.export button, .export input { padding: 2px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--raised); } .export button:hover { border-color: var(--soft); }
+.export input { width: 58px; } .export .note { overflow-wrap: anywhere; } .saved { display: block; max-width: 100%; }
 .frames { grid-area: frames; display: flex; align-items: center; gap: 6px; padding: 5px 12px; overflow-x: auto; scrollbar-width: thin;
   border-bottom: 1px solid var(--line); background: var(--panel); min-width: 0; }
 .frames:empty { display: none; }
@@ -108,7 +113,7 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
 
-.matrix-view { position: relative; overflow: hidden; min-width: 0; background: var(--paper); }
+.matrix-view { position: relative; contain: strict; min-width: 0; background: var(--paper); }
 .heads-view { position: absolute; inset: 0; display: grid; grid-template-rows: auto minmax(0, 1fr); }
 .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; padding: 7px 12px 3px; font-size: 12px; }
 .tools .segments[hidden], .tools .segments :disabled, .legend[hidden] { display: none; }

@@ -20,7 +20,7 @@ export interface Theme {
   readonly plus: string; // speaks for an answer
   readonly minus: string;
   readonly mark: string; // what is selected
-  readonly heads: readonly string[]; // Okabe and Ito's hues, fitted to thin lines
+  readonly heads: readonly string[]; // searched for: far apart for colour-blind readers too, a test says how far
   readonly pale: number; // OKLab lightness of the weakest edge
 }
 
@@ -28,7 +28,7 @@ const LIGHT: Theme = {
   name: "light", paper: "#ffffff", panel: "#f6f8fa", raised: "#ffffff", ink: "#1b1f24", soft: "#59636e",
   line: "#d5dae1", accent: "#1f5fbf", plane: "#eef1f6", rim: "#cfd6df", node: "#3b4450", residual: "#b4bdc9",
   one: "#1f4fa3", plus: "#00705a", minus: "#c2410c", mark: "#e0006c",
-  heads: ["#0072b2", "#d55e00", "#009e73", "#b0408f", "#a67c00", "#3a9bdc", "#6b4fbb", "#555b63"],
+  heads: ["#1e76ff", "#d19200", "#019361", "#803a00", "#22a9f2", "#89638e", "#183586", "#00212d"],
   pale: 0.85,
 };
 
@@ -36,8 +36,8 @@ const DARK: Theme = {
   name: "dark", paper: "#0d1117", panel: "#141a22", raised: "#1c242e", ink: "#e6edf3", soft: "#97a3b0",
   line: "#2b3440", accent: "#6cb0ff", plane: "#161d27", rim: "#303b49", node: "#d5dee8", residual: "#465261",
   one: "#8ab8ff", plus: "#4fd1b0", minus: "#ff9b5c", mark: "#ff5fa8",
-  heads: ["#4ea8ff", "#ff8c42", "#2fc48d", "#ef7fd0", "#e3c567", "#8fd8ff", "#b39cff", "#c5ccd6"],
-  pale: 0.34,
+  heads: ["#5ec5fd", "#ba8800", "#049f5a", "#f149a9", "#9970ff", "#e2d974", "#a4e5af", "#daf5ff"],
+  pale: 0.4,
 };
 
 export const THEMES = { light: LIGHT, dark: DARK };

@@ -10,6 +10,7 @@ import type { CentreView } from "./centre/view";
 import { edgePanel } from "./edge_panel";
 import type { Drawn } from "./drawn";
 import { button, make } from "./element";
+import { ExportMenu } from "./export/menu";
 import { focusedNear, focusIn, isFocusHidden, keepFocus } from "./focus";
 import { Frames } from "./frames";
 import { listenToGestures } from "./gestures";
@@ -17,12 +18,13 @@ import { Header } from "./header";
 import { Help, KEYS_SAID } from "./help";
 import { pressKey } from "./keys";
 import { Matrix } from "./matrix";
-import { Model, type Change, type Selection } from "./model";
+import { Model, type Change, type Loader, type Selection } from "./model";
 import { Options } from "./options";
 import { Published } from "./published";
+import { screenOfEdge, screenOfNode } from "./spots";
 import { Stage } from "./stage";
 import { scorePanel } from "./score_panel";
-import { chosenState, type State } from "./state";
+import { chosenState, toHash, type State } from "./state";
 import { Status } from "./status";
 import { Strip } from "./strip";
 import { Threshold } from "./threshold";
@@ -39,6 +41,8 @@ export interface Hooks {
   onSelect?: (selection: Selection | null) => void;
   onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
+  state?: State; // what to open with
+  loader?: (model: Model) => Loader; // of data that the page does not hold
 }
 
 export class Viewer {
@@ -52,7 +56,7 @@ export class Viewer {
   private readonly tip = make("div", { class: "tip", attributes: { hidden: "" } });
   private readonly fault = make("div", { class: "fault", attributes: { hidden: "", role: "alert" } });
   private readonly header: Header;
-  private readonly frames: Frames;
+  private frames: Frames;
   private readonly matrix: Matrix;
   private readonly threshold: Threshold;
   private readonly options: Options;
@@ -74,6 +78,7 @@ export class Viewer {
     this.theme = THEMES[dark.matches ? "dark" : "light"];
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
+    model.loader = hooks.loader?.(model) ?? null;
     this.stage = new Stage(model, this.theme, (text) => this.showFault(text, true));
     this.stage.element.append(this.tip, this.fault);
     this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
@@ -86,6 +91,10 @@ export class Viewer {
       leave: () => this.focusView(),
       help: () => this.help.show(),
     });
+    this.header.element.append(new ExportMenu({
+      model, stage: this.stage, theme: () => this.theme, counted: () => this.status.words(), centre: () => this.centre?.element ?? null,
+      state: () => this.state(), link: () => location.href.split("#")[0] + toHash(this.published.changed()),
+    }).element);
     this.frames = new Frames(model, (frame) => this.show(frame));
     this.matrix = new Matrix(model, this.theme);
     this.threshold = new Threshold(model, this.theme);
@@ -108,7 +117,7 @@ export class Viewer {
     model.listen((change) => this.onChange(change));
     this.stage.onFirstDraw = () => hooks.onReady?.();
     applyTheme(this.element, this.theme);
-    this.stage.start();
+    this.stage.surface.start(hooks.ownsPage === true);
     this.observe();
   }
 
@@ -128,7 +137,7 @@ export class Viewer {
     try {
       await this.model.showFrame(frame);
       await this.published.open();
-      if (this.stage.hasContext) this.showFault(null);
+      if (!this.stage.surface.isFaulty) this.showFault(null);
     } catch (fault) {
       const text = fault instanceof FormatFault ? fault.message : `This picture could not be shown: ${String(fault)}`;
       this.showFault(text);
@@ -136,12 +145,22 @@ export class Viewer {
     }
   }
 
+  /** Show newer data; a viewer at the last frame moves on to the new last one. */
+  async load(page: Page): Promise<void> {
+    const frame = this.model.replacePage(page);
+    this.frames.stop();
+    const frames = new Frames(this.model, (number) => this.show(number));
+    this.frames.element.replaceWith(frames.element);
+    this.frames = frames;
+    await this.show(frame);
+  }
+
   private showFault(text: string | null, hasData = false): void {
     this.fault.hidden = text === null;
     const toTable = button({ class: "chip", text: "Show the table", on: { click: () => this.model.frame >= 0 && this.model.choose({ view: "table" }) } });
     this.fault.replaceChildren(...(text === null ? [] : [
       make("div", {}, make("b", { text: "The graph cannot be shown" }), make("p", { text }), hasData && toTable)]));
-    if (text !== null && !this.stage.hasContext) this.hooks.onReady?.();
+    if (text !== null && this.stage.surface.isFaulty) this.hooks.onReady?.();
   }
 
   /** Put the chosen view into the centre. */
@@ -367,11 +386,11 @@ export class Viewer {
   }
 
   screenOf(node: { side: number; plane: number; token: number }): { x: number; y: number } | null {
-    return this.stage.screenOfNode(nodeOf(this.model.index, node.side, node.plane, node.token));
+    return screenOfNode(this.stage, nodeOf(this.model.index, node.side, node.plane, node.token));
   }
 
   screenOfEdge(k: number): { x: number; y: number; isFree: boolean } | null {
-    return this.stage.screenOfEdge(k);
+    return screenOfEdge(this.stage, k);
   }
 
   /** Draw now and tell how: see Stage. */
@@ -387,6 +406,7 @@ export class Viewer {
     cancelAnimationFrame(this.pointRequest);
     this.published.destroy();
     for (const centre of this.centres.values()) centre.destroy();
+    this.model.loader?.stop();
     this.stage.destroy();
     this.element.remove();
   }

@@ -7,7 +7,7 @@ import type { PlaneShape } from "../gl/planes/index";
 import { FLOATS_PER_CURVE } from "../scene/curves";
 import { sidesInOrder, START_PITCH, START_YAW, type Places } from "../scene/layout";
 import { labelOf } from "./element";
-import type { ScaleName } from "../scene/choice";
+import type { Choice } from "../scene/choice";
 import type { Model } from "./model";
 import type { Theme } from "./theme";
 
@@ -101,20 +101,22 @@ export function planeShapes(places: Places, camera: Camera, theme: Theme): Plane
     });
 }
 
-// Edges beyond which a line keeps more room free around it: measured, see docs/readback.md.
+// Room that a line keeps free around it, CSS pixels: measured, see docs/readback.md. Few edges in one plane need less.
+const CASING = 2.2;
+const PLANE_CASING = 1.5;
 const MANY_EDGES = 150;
 // Paper's edges: one width, only their opacity tells.
 const PAPER_WIDTH = 1.5;
 
 /** Widths and opacities of main, fixed and marked edges: fewer may be wider; a selection dims the rest. */
-export function edgeStyles(count: number, isDim: boolean, room: number, scale: ScaleName): [EdgeStyle, EdgeStyle, EdgeStyle] {
+export function edgeStyles(count: number, isDim: boolean, room: number, choice: Pick<Choice, "scale" | "view">): [EdgeStyle, EdgeStyle, EdgeStyle] {
   const fit = Math.min(1, Math.max(0.55, room / 560));
   const widest = Math.max(1.1, fit * Math.min(4, 3.8 * Math.sqrt(420 / Math.max(count, 1))));
   const fixed: EdgeStyle = { width: [0.8, 3], alpha: isDim ? [0.02, 0.1] : [0.06, 0.95], casing: -1 };
   const marked: EdgeStyle = { width: [0.9, 4.2 * fit], alpha: [0.85, 1], casing: 0 };
-  if (scale === "paper") return [{ width: [PAPER_WIDTH, PAPER_WIDTH], alpha: isDim ? [0, 0.12] : [0, 1], casing: -1 }, fixed, marked];
+  if (choice.scale === "paper") return [{ width: [PAPER_WIDTH, PAPER_WIDTH], alpha: isDim ? [0, 0.12] : [0, 1], casing: -1 }, fixed, marked];
   const main: EdgeStyle = isDim
     ? { width: [0.7, widest], alpha: [0.05, 0.12], casing: -1 }
-    : { width: [0.7, widest], alpha: [1, 1], casing: Math.min(count > MANY_EDGES ? 2.2 : 1.5, widest * 0.7) };
+    : { width: [0.7, widest], alpha: [1, 1], casing: fit * (choice.view === "layer" && count <= MANY_EDGES ? PLANE_CASING : CASING) };
   return [main, fixed, marked];
 }

@@ -11,6 +11,7 @@ const MOST_FRAMES = 100_000;
 const GROUPS = ["example", "step", "generation", "other"] as const;
 
 export interface FrameEntry {
+  readonly id: number; // one frame keeps its number from page to page; -1 = it has none
   readonly label: string;
   readonly group: (typeof GROUPS)[number];
   readonly number: number;
@@ -51,8 +52,8 @@ export function asText(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
 
-/** Read a page block. */
-export function readPage(bytes: Uint8Array): Page {
+/** Read a page block; frames that `before` holds need not be sent again. */
+export function readPage(bytes: Uint8Array, before: Page | null = null): Page {
   const block = readBlock(bytes);
   expectKind(block, "page");
   const { title, note, created_by: createdBy, frames } = block.meta;
@@ -64,24 +65,28 @@ export function readPage(bytes: Uint8Array): Page {
     note: asText(note),
     createdBy: asText(createdBy),
     view: asRecord(block.meta["view"]) ?? {},
-    frames: frames.map((value: unknown, n) => readFrame(value, n, block, frames.length)),
+    frames: frames.map((value: unknown, n) => readFrame(value, n, block, before, frames.length)),
   };
 }
 
-function readFrame(value: unknown, n: number, block: Block, frames: number): FrameEntry {
+function readFrame(value: unknown, n: number, block: Block, before: Page | null, frames: number): FrameEntry {
   const entry = asRecord(value);
+  const id = isCount(entry?.["id"]) ? entry["id"] : -1;
+  const held = id < 0 ? undefined : before?.frames.find((frame) => frame.id === id);
   const name = entry?.["array"];
   const array = typeof name === "string" ? block.arrays.get(name) : undefined;
-  if (!entry || !array || !(array.data instanceof Uint8Array)) {
+  const bytes = array?.data ?? held?.bytes;
+  if (!entry || !(bytes instanceof Uint8Array)) {
     throw new FormatFault(`Frame ${n} names no array of bytes in the page.`);
   }
   const { number, against, tokens, example } = entry;
   const marks = Object.entries(asRecord(entry["marks"]) ?? {}).filter(([, mark]) => typeof mark === "number" && Number.isFinite(mark));
   return {
+    id,
     label: asText(entry["label"]) || `frame ${n + 1}`,
     group: GROUPS.find((group) => group === entry["group"]) ?? "example",
     number: isCount(number) ? number : n + 1,
-    bytes: array.data,
+    bytes,
     example: isCount(example) ? example : 0,
     against: isCount(against) && against < frames && against !== n ? against : null,
     tokens: Array.isArray(tokens) ? tokens.map((count: unknown) => (isCount(count) ? count : 0)) : [],
