@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from headscape.draw.screen.rows import Rows, partners, read_rows
 from headscape.draw.screen.sinks import find_sinks
 from headscape.draw.screen.state import Chosen
 from headscape.graph.columns import Table
-from headscape.graph.scales import FLAT_SPREAD
 from headscape.trace.call import AttentionCall
 from headscape.trace.trace import Trace
 
@@ -22,8 +22,6 @@ ATTENTION, VALUE, CROSS, RESIDUAL, ANSWER, FORWARD = KINDS = range(6)
 # Parts of a score below this share of the largest are not drawn, and of one answer so many at most.
 LEAST_PART = 0.1
 MOST_PARTS = 16
-# A row whose entropy is so near to that of uniform attention tells its keys apart by noise only.
-FLAT_ENTROPY = 0.999
 # Answers that are drawn as nodes.
 MOST_ANSWERS = 10
 
@@ -67,24 +65,6 @@ class Held:
     mass: float
     carried: float
     totals: tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Weights above 0 between real tokens of some heads of a call, in order of head, query and key."""
-
-    call: AttentionCall
-    number: int
-    heads: Longs  # their numbers, -1: the mean
-    head: Longs  # place in ``heads`` of each entry
-    query: Longs
-    key: Longs
-    weight: Floats
-    norm: Floats | None  # (head, key)
-    visible: npt.NDArray[np.int32]  # (head, query)
-    flat: Flags  # (head,)
-    whole: float  # attention of all rows, 1 a row
-    shift: int
 
 
 class NodeNumbers:
@@ -131,7 +111,7 @@ def find_edges(trace: Trace, chosen: Chosen, nodes: NodeNumbers) -> tuple[Screen
         kinds = drawn_kinds(chosen, call, number)
         if not heads or not kinds:
             continue
-        rows = _read(trace, chosen, number, heads)
+        rows = read_rows(trace, chosen, number, heads)
         folded = np.isin(np.arange(call.shape[3]), sinks[call.key_side])
         if rows.norm is not None and (VALUE in kinds or CROSS in kinds):
             with np.errstate(invalid="ignore"):
@@ -154,97 +134,7 @@ def _empty() -> ScreenEdges:
     )  # fmt: skip
 
 
-def _read(trace: Trace, chosen: Chosen, number: int, heads: list[int]) -> _Rows:
-    call, example = trace.calls[number], chosen.example
-    norms = call.value_norms(example)[heads] if call.has_values else None
-    visible = call.visible(example)[heads]
-    if call.k is None:
-        table: Floats = np.nan_to_num(call.weights(example))[heads]
-        keys: npt.NDArray[np.integer] = np.broadcast_to(np.arange(table.shape[-1]), table.shape)
-    else:
-        keys, table = call.top(example)
-        keys, table = keys[heads], np.nan_to_num(table)[heads]
-    names = np.array(heads)
-    if chosen.merge == "mean" and len(heads) > 1:
-        keys, table, norms = _mean(call, keys, table, norms)
-        visible, names = visible[:1], np.array([-1])
-    kept = np.nan_to_num(call.kept_mass(example))[heads] if call.k is not None and names[0] >= 0 else None
-    flat = _flat_heads(table, visible)
-    real = ~trace.padded(example, call.key_side)[: call.shape[3]]
-    there = (table > 0) & (keys >= 0) & real[np.maximum(keys, 0)] & (visible > 0)[..., None]
-    sums = np.where(there, table, 0).sum(-1, dtype=float)
-    if kept is not None:
-        sums = np.divide(sums, kept, out=np.zeros_like(sums), where=kept > 0)
-    head, query, place = np.nonzero(there)
-    return _Rows(
-        call,
-        number,
-        names,
-        head,
-        query,
-        keys[head, query, place].astype(np.int64),
-        table[head, query, place].astype(np.float32),
-        norms,
-        visible,
-        flat,
-        float(sums.sum()),
-        trace.sides[call.query_side].length - call.shape[2],
-    )
-
-
-def _mean(
-    call: AttentionCall, keys: npt.NDArray[np.integer], table: Floats, norms: Floats | None
-) -> tuple[npt.NDArray[np.integer], Floats, Floats | None]:
-    """Mean over heads as one dense head; a weight's norm is the mean of its heads', by weight."""
-    heads, queries, _ = table.shape
-    dense = np.zeros((heads, queries, call.shape[3]), np.float64)
-    head, query, place = np.nonzero(keys >= 0)
-    dense[head, query, keys[head, query, place]] = table[head, query, place]
-    mean = (dense / heads).sum(0).astype(np.float32)[None]
-    if norms is not None:
-        mass = dense.sum(1)
-        added = (mass * norms).sum(0)
-        norms = np.divide(added, mass.sum(0), out=np.zeros_like(added), where=mass.sum(0) > 0)[None]
-        norms = norms.astype(np.float32)
-    return np.broadcast_to(np.arange(call.shape[3]), mean.shape), mean, norms
-
-
-def _flat_heads(table: Floats, visible: npt.NDArray[np.int32]) -> Flags:
-    """Which heads are uniform in each row over the keys that it may see."""
-    above = table > 0
-    low = np.where(above, table, np.inf).min(-1)
-    low = np.where(np.isfinite(low), low, 0)
-    spread = (np.where(above, table, 0).max(-1) - low) * visible
-    is_whole = above.sum(-1) >= np.minimum(visible, table.shape[-1])
-    tells = visible >= 2  # one key: nothing to tell apart
-    logs = np.log2(table, out=np.zeros_like(table, dtype=float), where=above)
-    bits = -(table * logs).sum(-1)
-    near = (above.sum(-1) >= visible) & (bits >= FLAT_ENTROPY * np.log2(np.maximum(visible, 1)))
-    is_even = is_whole & ((spread < FLAT_SPREAD) | near)
-    return np.asarray((~tells | is_even).all(-1) & tells.any(-1))
-
-
-def _partners(rows: _Rows) -> tuple[Longs, Floats]:
-    """Entry with the other direction of each pair (-1: none), and its weight.
-
-    The weight is 0 where it is known to be masked, and NaN where it was not kept or there is no such row.
-    """
-    call = rows.call
-    queries, keys = call.shape[2:]
-    wanted_query, wanted_key = rows.key - rows.shift, rows.query + rows.shift
-    names = (rows.head * queries + rows.query) * keys + rows.key
-    order = np.argsort(names, kind="stable")
-    wanted = (rows.head * queries + wanted_query) * keys + wanted_key
-    possible = (wanted_query >= 0) & (wanted_query < queries) & (wanted_key < keys)
-    at = np.minimum(np.searchsorted(names[order], wanted), max(len(names) - 1, 0))
-    found = possible & (names[order[at]] == wanted) if len(names) else possible
-    partner = np.where(found, order[at], -1) if len(names) else np.zeros(0, np.int64)
-    is_dense = call.is_whole or rows.heads[0] < 0
-    missing = np.where(possible & is_dense, np.float32(0), np.float32(np.nan))
-    return partner, np.where(found, rows.weight[partner], missing).astype(np.float32)
-
-
-def _worth(rows: _Rows, kind: int, single: Doubles, back: Doubles) -> tuple[Doubles, Doubles]:
+def _worth(rows: Rows, kind: int, single: Doubles, back: Doubles) -> tuple[Doubles, Doubles]:
     """Return the lift and the contribution of each edge; ``back`` is the other direction's part, or 0."""
     call, key = rows.call, rows.key
     seen_back = rows.visible[rows.head, np.clip(key - rows.shift, 0, call.shape[2] - 1)]
@@ -258,7 +148,7 @@ def _worth(rows: _Rows, kind: int, single: Doubles, back: Doubles) -> tuple[Doub
 
 
 def _join(
-    trace: Trace, chosen: Chosen, rows: _Rows, kind: int, folded: Flags, nodes: NodeNumbers
+    trace: Trace, chosen: Chosen, rows: Rows, kind: int, folded: Flags, nodes: NodeNumbers
 ) -> tuple[ScreenEdges, float]:
     """Return the edges of one kind of a call, and the attention (or difference) of its rows."""
     call, weight, key = rows.call, rows.weight, rows.key
@@ -268,7 +158,7 @@ def _join(
     partner = np.full(len(key), -1)
     reverse = np.full(len(key), np.nan, np.float32)
     if kind == ATTENTION:
-        partner, found = _partners(rows)
+        partner, found = partners(rows)
         reverse[~is_loop] = found[~is_loop]
     folded_query = (
         folded[np.minimum(token, len(folded) - 1)] & (token < len(folded)) if pair else is_loop & False
@@ -317,7 +207,7 @@ def _join(
 
 
 def _row_shares(
-    rows: _Rows, kind: int, chosen: Chosen, keep: Flags, value: npt.NDArray[np.floating], folded: Flags
+    rows: Rows, kind: int, chosen: Chosen, keep: Flags, value: npt.NDArray[np.floating], folded: Flags
 ) -> Floats:
     """Share of its row that stronger entries hold: 0 for the strongest, 1 for what is no edge."""
     out = np.ones(len(rows.key), np.float32)
