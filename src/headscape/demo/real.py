@@ -144,7 +144,7 @@ def _run_minilm(texts: Sequence[str], out: Path) -> RealResult:
     read = [mini.labels(text) for text in texts]
     ids, mask = join_texts([row[0] for row in read])
     prepare_folder(out)
-    with capture(mini.model, tokens=[row[1] for row in read]) as run, torch.no_grad():
+    with capture(mini.model, tokens=[row[1] for row in read], vectors=True) as run, torch.no_grad():
         states = mini.model(input_ids=ids, attention_mask=mask).last_hidden_state
     near = sentence_vectors(states, mask)
     near = near @ near.T

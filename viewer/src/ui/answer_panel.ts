@@ -3,7 +3,7 @@
 import { codeError, orNaN, percent, quantity, signed } from "../maths/digits";
 import { VALUE, type Edge } from "../scene/edges";
 import type { OutputsData } from "../wire/outputs";
-import type { PruneName } from "../scene/choice";
+import type { PruneName, ViewName } from "../scene/choice";
 import { queryShift } from "../scene/rows";
 import type { CallData } from "../wire/scene";
 import { bar, bars } from "./bars";
@@ -107,6 +107,13 @@ function describeView(model: Model): string {
   if (view === "front") {
     return `Layers from left to right, tokens from top to bottom. A ribbon is what a token's value carries into another token, wider where it carries more. ${token}`;
   }
+  const others: Partial<Record<ViewName, string>> = {
+    matrix: "Every head as a matrix: a row is a token that looks, a column one that is looked at, dark where the weight is large. Click a head for its whole matrix.",
+    heads: `${model.layerName(model.choice.layer)}: a line from each token at the left to the one that it looks at, at the right. Point at a token for its lines alone.`,
+    neuron: "Why one token looks at another: the score is the sum of the products of query and key, number by number, and softmax makes the weights of the scores.",
+    table: "The edges that the threshold lets pass, in numbers. Press a column's name to sort by it, a row to select its edge.",
+  };
+  if (others[view]) return others[view];
   if (view === "layer") {
     return `${model.layerName(model.choice.layer)} from above: an edge joins a token and the one it attends to. L-buttons and Page Up, Page Down change the layer. ${token}`;
   }
