@@ -77,7 +77,7 @@ def test_a_picture_that_comes_late_is_timed_and_moved(tmp_path):
     ],
 )
 def test_a_page_that_never_draws_is_reported_as_such(tmp_path, script, reason):
-    found = measure(tmp_path, script, limit_s=6)
+    found = measure(tmp_path, script, limit_s=15)
     assert found["first_picture_s"] is None
     assert any(one in found["failed"] for one in reason.split("|")), found["failed"]
 

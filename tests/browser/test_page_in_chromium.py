@@ -7,8 +7,9 @@ import pytest
 
 from headscape.trace.synthetic import example_trace
 from headscape.view.frames import Frame
+from headscape.view.notebook import iframe
 from headscape.view.page import write_page
-from headscape.view.show import LivePage, iframe
+from headscape.view.show import LivePage
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from tests.browser.conftest import ROOT
+from tests.conftest import ROOT
 
 from headscape.trace.synthetic import example_trace
-from headscape.view.page import Frame, write_page
+from headscape.view.frames import Frame
+from headscape.view.page import write_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

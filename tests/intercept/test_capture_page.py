@@ -20,7 +20,7 @@ def test_every_snippet_runs():
     torch.manual_seed(0)
     names = {}
     snippets = blocks(PAGE.read_text(encoding="utf-8"))
-    assert len(snippets) == 6
+    assert len(snippets) == 7
     for snippet in snippets:
         exec(compile(snippet, str(PAGE), "exec"), names)
     assert names["call"].path == "layers.0.self_attn"

@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import torch
 
+import headscape
+
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -34,9 +36,19 @@ def test_the_readme_runs(script, tmp_path, monkeypatch):
         "model": Classifier(),
         "ids": torch.tensor([[1, 2, 3, 4]]),
     }
+    second = Classifier()
+    with headscape.capture(second, tokens=["i", "love", "this", "airline"]) as run:
+        second(names["ids"])
+    names["other"] = run.trace
     with mpl.rc_context():
         for block in blocks:
             exec(block, names)
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"headscape.html", "attention.html", "attention.pdf", "attention.headscape"} <= written
+    assert {
+        "headscape.html",
+        "attention.html",
+        "attention.pdf",
+        "attention.headscape",
+        "change.html",
+    } <= written
     assert names["trace"].tokens() == ["i", "love", "this", "airline"]
