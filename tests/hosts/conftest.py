@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# A kernel and a page of JupyterLab start in some ten seconds on a busy machine of two cores.
-PATIENCE_S = 45
+# A kernel and a page of JupyterLab start in some ten seconds; on a busy machine of two cores in a minute.
+PATIENCE_S = 120
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 

@@ -46,6 +46,8 @@ class Frame:
     marks : mapping of str to float
         Numbers of this step that the page draws as a line over all steps, such as the loss. The page adds
         ``entropy`` (mean over rows and heads, bits) and, with an answer, ``probability`` of the first.
+    layout : "spring", optional
+        Also work out where NetworkX's spring layout puts the tokens, for the page to offer.
     """
 
     trace: Trace
@@ -56,6 +58,7 @@ class Frame:
     truth: str | None = None
     against: int | None = None
     marks: Mapping[str, float] = field(default_factory=dict)
+    layout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,14 @@ class EncodedFrame:
 def encode_frame(frame: Frame, number: int) -> EncodedFrame:
     """Encode one frame: the costly part of a page, and the part that a stepping page keeps."""
     expect_option("Frame", "group", frame.group, GROUPS)
+    expect_option("Frame", "layout", frame.layout or "spring", ("spring",))
     label = frame.label
     if label is None and frame.group == "step":
         answer = f": {label_of(frame)}" if frame.trace.outputs is not None else ""
         label = f"pass {number}{answer}"
     elif label is None:
         label = label_of(frame)
-    block = scene_block(frame.trace, frame.example, truth=frame.truth)
+    block = scene_block(frame.trace, frame.example, truth=frame.truth, layout=frame.layout)
     # mtime=0: the same trace gives the same file
     data = gzip.compress(block, compresslevel=6, mtime=0)
     return EncodedFrame(

@@ -5,7 +5,7 @@ import html
 import os
 import webbrowser
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -54,6 +54,7 @@ class Shown(TypedDict, total=False):
     title: str | None
     note: str
     view: Mapping[str, Any] | None
+    layout: str | None
 
 
 def write_page(
@@ -86,6 +87,9 @@ def write_page(
     view : mapping, optional
         What the page opens with: any of what its ``state`` holds (copied from the page, or from
         ``widget.view``), such as ``{"view": "front", "scale": "lift"}``.
+    layout : "spring", optional
+        Work out where NetworkX's spring layout puts the tokens, and open with it: tokens that attend to each
+        other stand near each other. Costs some seconds for hundreds of tokens.
     open_browser : bool
         Open the page in the desktop's browser.
 
@@ -146,7 +150,10 @@ def choose_frames(source: Source, **shown: Unpack[Shown]) -> Chosen:
         raise OptionError(
             "there is nothing to show: the page got no frames. Pass a trace, or at least one Frame."
         )
-    view = shown.get("view") or {}
+    view, layout = shown.get("view") or {}, shown.get("layout")
+    if layout is not None:
+        frames = [replace(frame, layout=layout) for frame in frames]
+        view = {"layout": layout, **view}
     if against is not None:
         view = {"against": "other", **view}
     return Chosen(frames, shown.get("title") or default_title(frames[0].trace), note, view)

@@ -13,6 +13,7 @@ from headscape.trace.call import AttentionCall, Floats, Ints
 from headscape.trace.measure import sums_note
 from headscape.trace.sides import Side
 from headscape.trace.trace import Trace
+from headscape.view.places import spring_places
 from headscape.view.vectors import pack_vectors
 
 FORMAT = 1
@@ -50,7 +51,9 @@ class _Scene:
     warnings: list[str] = field(default_factory=list)
 
 
-def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> bytes:
+def scene_block(
+    trace: Trace, example: int = 0, *, truth: str | None = None, layout: str | None = None
+) -> bytes:
     """Pack one example of a trace for the viewer.
 
     Parameters
@@ -61,6 +64,8 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
         Which example of the batch.
     truth : str, optional
         Name of the right answer, shown beside the model's.
+    layout : "spring", optional
+        Also pack the places of tokens that this layout works out.
 
     Returns
     -------
@@ -84,6 +89,8 @@ def scene_block(trace: Trace, example: int = 0, *, truth: str | None = None) -> 
     vectors = pack_vectors(trace, example, scene.arrays, scene.warnings)
     meta["calls"] = [_call(scene, n, call, code, budget) | vectors[n] for n, call in enumerate(trace.calls)]
     meta["outputs"] = _outputs(scene, truth)
+    for n, places in enumerate(spring_places(trace, example) if layout == "spring" else []):
+        scene.arrays[f"spring.{n}"] = places
     return pack(scene.arrays, meta)
 
 

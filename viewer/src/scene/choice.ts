@@ -3,7 +3,7 @@
 export const GRAPH_VIEWS = ["3d", "front", "layer"] as const;
 export type GraphViewName = (typeof GRAPH_VIEWS)[number];
 export type ViewName = GraphViewName | "matrix" | "heads" | "neuron" | "table";
-export type LayoutName = "ring" | "line" | "grid";
+export type LayoutName = "ring" | "line" | "grid" | "spring";
 export type ScaleName = "rank" | "paper" | "lift" | "log" | "contribution";
 export type PruneName = "layer" | "row" | "strength";
 export const HEAD_ORDERS = ["layer", "entropy", "distance", "sink", "contribution", "change"] as const;

@@ -96,15 +96,20 @@ export function gridPlaces(side: Pick<SideData, "grid" | "tokens">, real: readon
 }
 
 /** Places of the real tokens of a side, and of those to come. */
-export function planePlaces(name: LayoutName, side: SideData): { real: number[]; places: Place[]; rest: Place[] } {
+export function planePlaces(name: LayoutName, side: SideData, plane = 0): { real: number[]; places: Place[]; rest: Place[] } {
   const real = realTokens(side);
+  const { spring } = side;
+  if (name === "spring" && spring) {
+    const from = 2 * plane * side.tokens.length;
+    return { real, places: real.map((token) => [spring[from + 2 * token]!, spring[from + 2 * token + 1]!] as const), rest: [] };
+  }
   const slots = slotsOf(side, real);
-  const all = name === "ring" ? ringPlaces(slots) : name === "line" ? linePlaces(slots)
+  const all = name === "ring" || name === "spring" ? ringPlaces(slots) : name === "line" ? linePlaces(slots)
     : gridPlaces(side, [...real, ...Array.from({ length: slots - real.length }, (_, n) => side.tokens.length + n)]);
   return { real, places: all.slice(0, real.length), rest: all.slice(real.length) };
 }
 
-const SHAPES = { ring: "disc", line: "column", grid: "sheet" } as const;
+const SHAPES = { ring: "disc", line: "column", grid: "sheet", spring: "disc" } as const;
 
 /** Column at which each side starts, and the last one: sides follow each other, those that are only read come first. */
 function sideColumns(scene: SceneData, step: number): { columns: number[]; end: number } {
@@ -131,6 +136,11 @@ export function placeNodes(scene: SceneData, index: NodeIndex, choice: Choice, a
   return placeStack(scene, index, choice, aspect);
 }
 
+function placesOf(layout: LayoutName, side: SideData): Place[] {
+  const { places, rest } = planePlaces(layout, side);
+  return [...places, ...rest];
+}
+
 function spacingOf(places: readonly Place[]): number {
   const [a, b] = places;
   return a && b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : 0.5;
@@ -146,9 +156,9 @@ function placeStack(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
   let spacing = Infinity;
   const baseOf = (side: number) => ((scene.sides.length - 1) / 2 - side) * (2 * stretch + TOWER_GAP);
   scene.sides.forEach((side, s) => {
-    const { real, places, rest } = planePlaces(choice.layout, side);
-    spacing = Math.min(spacing, spacingOf([...places, ...rest]));
+    spacing = Math.min(spacing, spacingOf(choice.layout === "spring" ? ringPlaces(realTokens(side).length) : placesOf(choice.layout, side)));
     for (let plane = 0; plane < side.planes; plane++) {
+      const { real, places, rest } = planePlaces(choice.layout, side, plane);
       const x = (columns[s]! + plane) * gap;
       real.forEach((token, n) => {
         const [across, up] = places[n]!;
@@ -227,7 +237,7 @@ function placeLayer(scene: SceneData, index: NodeIndex, choice: Choice, aspect: 
   const call = scene.calls[choice.layer];
   if (!call) return { positions, reserved, planes, axes, spacing: 0.1, gap: 1 };
   const put = (s: number, plane: number, x: number, layout: LayoutName, stretch: number) => {
-    const { real, places, rest } = planePlaces(layout, scene.sides[s]!);
+    const { real, places, rest } = planePlaces(layout, scene.sides[s]!, plane);
     const shape = SHAPES[layout];
     const [w, h] = halfOf([...places, ...rest], layout);
     for (const [across, up] of rest) reserved.push(x + across * stretch, up, 0);

@@ -45,6 +45,7 @@ export class Options {
       { value: "ring", label: "ring", title: "Tokens on a circle, the first at the top, clockwise" },
       { value: "line", label: "line", title: "Tokens in a line, the first at the top" },
       { value: "grid", label: "grid", title: "Patches as in their picture; text in rows" },
+      { value: "spring", label: "spring", title: "" },
     ], (layout) => model.choose({ layout }), "layout");
     this.element = make("section", {},
       make("h2", { text: "Drawing" }),
@@ -77,6 +78,8 @@ export class Options {
     this.sinks.checked = choice.sinks === "folded";
     this.heads.choose(choice.heads);
     this.layout.choose(choice.layout);
+    const hasSpring = scene.sides.some((side) => side.spring);
+    this.layout.enable("spring", hasSpring, hasSpring ? "Tokens that attend to each other stand near each other (NetworkX's spring layout)" : 'The page has no such places: write it with layout="spring"');
     this.formula.textContent = SCALES[choice.scale].formula;
     const hasValues = scene.calls.some((call) => call.valueNorm);
     this.scale.enable("contribution", hasValues, hasValues ? SCALES.contribution.formula : "No values were captured: capture with values=True");

@@ -18,7 +18,7 @@ export interface PlacedCamera extends Camera {
 
 // Values of the choices that are words.
 const WORDS = {
-  layout: ["ring", "line", "grid"],
+  layout: ["ring", "line", "grid", "spring"],
   scale: Object.keys(SCALES),
   prune: ["layer", "row", "strength"],
   direction: ["sum", "forward", "backward", "asymmetry"],
@@ -57,6 +57,7 @@ export function difference(now: State, usual: State): State {
 export function readChoice(state: State, model: Model, refused: string[]): Partial<Choice> {
   const { calls } = model.scene;
   const change: Partial<Choice> = {};
+  const hasSpring = model.scene.sides.some((side) => side.spring);
   const take = (name: string, isRight: (value: unknown) => boolean, use: (value: never) => void) => {
     if (state[name] === undefined) return;
     if (isRight(state[name])) use(state[name] as never);
@@ -66,7 +67,7 @@ export function readChoice(state: State, model: Model, refused: string[]): Parti
   const isCall = (value: unknown) => isCount(value) && value < calls.length;
   take("view", (value) => (viewNames() as unknown[]).includes(value), (value) => (change.view = value));
   for (const [name, words] of Object.entries(WORDS)) {
-    take(name, (value) => (words as readonly unknown[]).includes(value), (value) => {
+    take(name, (value) => (words as readonly unknown[]).includes(value) && (value !== "spring" || hasSpring), (value) => {
       change[(name === "merge" ? "heads" : name) as "scale"] = value;
     });
   }

@@ -21,6 +21,7 @@ export interface SideData {
   readonly planes: number;
   readonly grid: readonly [number, number, number] | null; // frames, rows, columns
   readonly patches: Patches | null;
+  readonly spring: Float32Array | null; // (plane, token, 2): across, up; places that NetworkX worked out
   readonly slots: number; // tokens that layouts leave room for: more than there are while a text grows
 }
 
@@ -123,6 +124,7 @@ function readSide(value: unknown, n: number, block: Block): SideData {
     planes,
     grid: isGrid && frames * rows * columns <= tokens.length ? [frames, rows, columns] : null,
     patches: side["has_patches"] === true ? readPatches(side, n, tokens.length, block) : null,
+    spring: block.arrays.has(`spring.${n}`) ? takeArray(block, `spring.${n}`, [planes, tokens.length, 2], Float32Array) : null,
     slots: tokens.length,
   };
 }
