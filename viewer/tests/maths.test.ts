@@ -4,7 +4,7 @@ import { cameraMatrix, fitCamera, projectPoints } from "../src/maths/camera";
 import { lightnessRamp, parseHex, toOklab } from "../src/maths/colour";
 import { cubicAt, curveDistance } from "../src/maths/curve";
 import { codeError, count, percent, quantity, roundPercent, signed } from "../src/maths/digits";
-import { fallingOrder, fallingPlaces, rankShares, risingOrder, shareAbove } from "../src/maths/order";
+import { fallingOrder, fallingPlaces, rankShares, risingOrder } from "../src/maths/order";
 import { labelOf } from "../src/ui/element";
 
 describe("orders", () => {
@@ -19,11 +19,10 @@ describe("orders", () => {
     expect(Array.from(risingOrder(values), (n) => values[n])).toEqual([...values].sort((a, b) => a - b));
   });
 
-  it("count places, shares and ranks within groups", () => {
+  it("count places and ranks within groups", () => {
     const group = Uint32Array.of(0, 1, 0, 0, 1);
     const values = Float32Array.of(1, 5, 3, 4, 5);
     expect([...fallingPlaces(group, fallingOrder(values), 2)]).toEqual([2, 0, 1, 0, 1]);
-    expect([...shareAbove(group, values, 2)].map((share) => Number(share.toFixed(4)))).toEqual([0.875, 0, 0.5, 0, 0.5]);
     expect([...rankShares(group, values, 2)].map((share) => Number(share.toFixed(4)))).toEqual([0.3333, 1, 0.6667, 1, 1]);
   });
 });

@@ -36,7 +36,7 @@ export function risingOrder(values: Float32Array): Uint32Array {
 }
 
 /** Return indices by rising `group`, within a group by falling value; equal values keep their order. */
-export function groupedFallingOrder(group: Uint32Array, values: Float32Array, groups: number): Uint32Array {
+function groupedFallingOrder(group: Uint32Array, values: Float32Array, groups: number): Uint32Array {
   const byValue = fallingOrder(values);
   const starts = new Uint32Array(groups + 1);
   for (const g of group) starts[g + 1]!++;
@@ -59,29 +59,6 @@ export function fallingPlaces(group: Uint32Array, order: Uint32Array, groups: nu
   const next = new Uint32Array(groups);
   for (let n = 0; n < order.length; n++) places[order[n]!] = next[group[order[n]!]!]!++;
   return places;
-}
-
-/**
- * Share of its group's sum that the values above each one hold, 0 for the largest.
- *
- * An entry is in the smallest set that reaches share p exactly when its value here is below p.
- */
-export function shareAbove(group: Uint32Array, values: Float32Array, groups: number): Float32Array {
-  const order = groupedFallingOrder(group, values, groups);
-  const totals = new Float64Array(groups);
-  for (let n = 0; n < values.length; n++) totals[group[n]!]! += values[n]!;
-  const shares = new Float32Array(values.length);
-  let last = -1;
-  let above = 0;
-  for (const index of order) {
-    const g = group[index]!;
-    if (g !== last) above = 0;
-    last = g;
-    const total = totals[g]!;
-    shares[index] = total > 0 ? Math.min(above / total, 1) : 0;
-    above += values[index]!;
-  }
-  return shares;
 }
 
 /** Share of the group's values that are no larger than each one, in (0, 1]; equal values share a rank. */
