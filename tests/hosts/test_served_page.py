@@ -43,9 +43,9 @@ def test_layers_arrive_nearest_first_and_are_drawn_as_they_come(served, open_add
     calls, held = [], {"most": 3, "routes": []}
     slow_down(host, calls, held)
     host.page.get_by_role("link", name="a.headscape").click()
-    first = host.wait_for_state(lambda state: f"3 of {LAYERS} layers loaded" in told(host), "three layers")
+    said = f"3 of {LAYERS} layers loaded"
+    first = host.wait_for_state(lambda state: said in told(host) and state["total"] > 0, "three layers, drawn")
     assert calls[:3] == ["0", "1", "2"]
-    assert first["total"] > 0
     held["most"] = LAYERS
     for route in held["routes"]:
         route.continue_()
