@@ -174,3 +174,10 @@ def open_host(open_address):
 def write_notebook(jupyter):
     """Return a function that writes a notebook into the server's folder."""
     return lambda name, cells: save_notebook(jupyter.folder / name, cells)
+
+
+def pytest_collection_modifyitems(items):
+    """Give tests that drive real servers a second try: a server's start and saving race with the test."""
+    for item in items:
+        if Path(item.fspath).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.flaky(reruns=1))
