@@ -172,11 +172,16 @@ def test_words_are_those_of_the_viewers_state():
     )
     for name in ("layout", "prune", "direction", "merge", "sinks"):
         there = re.findall(r'"(\w+)"', re.search(rf"{name}: \[([^\]]*)\]", source)[1])
-        assert set(there) <= set(WORDS[name]), name
+        assert set(there) - {"spring"} <= set(WORDS[name]), name
     scales = (
         (VIEWER / "scene" / "choice.ts").read_text(encoding="utf-8").split("ScaleName =")[1].split(";")[0]
     )
     assert set(re.findall(r'"(\w+)"', scales)) <= set(WORDS["scale"])
+
+
+def test_places_that_only_a_page_holds_are_refused_in_words():
+    with pytest.raises(OptionError, match="layout"):
+        example_trace().figure(view={"layout": "spring"})
 
 
 def test_patches_are_drawn_where_they_lie(digit, find_artists):
