@@ -188,3 +188,8 @@ def test_patches_are_drawn_where_they_lie(digit, find_artists):
     figure = digit.figure(view={})
     squares = find_artists(figure, "pictures")["pictures"]
     assert len(squares.get_paths()) == 16 * 4 * 3  # patches of 2 x 2 in three planes
+
+
+def test_a_large_trace_opens_with_its_values_as_its_page_does():
+    trace = example_trace(layers=8, heads=12, tokens=[str(n) for n in range(72)])
+    assert read_state(trace, {}).values

@@ -26,8 +26,6 @@ WORDS = {
     "theme": ("light", "dark"),
 }
 SWITCHES = ("attention", "values", "residual", "answers", "coloured", "feedForward")
-# Weights beyond which a page opens without value edges (viewer/src/ui/model.ts).
-MANY_WEIGHTS = 400_000
 PREFIX = "headscape="
 
 
@@ -134,15 +132,11 @@ def read_state(trace: Trace, state: Mapping[str, Any], example: int | None = Non
     heads = max((call.shape[1] for call in trace.calls), default=1)
     few = heads <= MOST_HUES
     pictured = any(side.grid is not None or side.pictures is not None for side in trace.sides)
-    stored = sum(
-        math.prod(call.shape[1:3]) * (call.shape[3] if call.k is None else call.k) for call in trace.calls
-    )
     usual = {
         **{name: words[0] for name, words in WORDS.items()},
         **dict.fromkeys(SWITCHES, True),
         "feedForward": False,
         "layout": "grid" if pictured else "ring",
-        "values": stored <= MANY_WEIGHTS,
         "coloured": few,
         "heads": list(range(heads)) if few else [],
         "solo": None,
