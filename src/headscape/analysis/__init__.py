@@ -1,0 +1,1 @@
+"""Measures on traces and graphs, in NumPy: what heads attend to, what flows, and what shape it has."""

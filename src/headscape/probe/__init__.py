@@ -1,0 +1,1 @@
+"""Measures that have to run the model."""
