@@ -85,9 +85,10 @@ def attention_flow(
 
     Notes
     -----
-    Attention flow [1]_. Capacities are rounded down to 2^-30, so flows are exact to about 1e-7 and never too large. It bounds what
-    could pass, not what did: in a dense network nearly every token could get the whole, and flows then hardly
-    differ. One maximum flow an input token; 128 tokens through 6 layers take about half a second.
+    Attention flow [1]_. Capacities are rounded down to 2^-30, so flows are exact to about 1e-7 and never too
+    large. It bounds what could pass, not what did: in a dense network nearly every token could get the whole,
+    and flows then hardly differ. One maximum flow an input token: 128 tokens through 6 layers take about half
+    a second.
 
     References
     ----------
@@ -170,8 +171,8 @@ def _lay_pipes(trace: Trace, example: int, answer: Answer, share: Share) -> tupl
         joined = step.mix.sum(0) * step.share[:, None]
         if np.isnan(joined).any():
             raise ShapeError(
-                f"{call.site or 'the model itself'} has rows that are NaN, so their capacities are not known. "
-                "trace.warnings and call.nan_rows say more."
+                f"{call.site or 'the model itself'} has rows that are NaN, so their capacities are not "
+                "known. trace.warnings and call.nan_rows say more."
             )
         side, length = call.query_side, lengths[call.query_side]
         here = starts[side] + now[side] * length

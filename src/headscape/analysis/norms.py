@@ -14,6 +14,8 @@ from headscape.trace.states import CallStates, Norm
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
+# Numbers that one block of keys' vectors may hold: 64 MB of float64.
+MOST_NUMBERS = 8_000_000
 
 
 def head_norms(call: AttentionCall, example: int = 0) -> Doubles:
@@ -82,11 +84,17 @@ def mixed_norms(call: AttentionCall, example: int = 0) -> Doubles:
 
 
 def _mixed(rows: Doubles, carried: Floats) -> Doubles:
-    by_key = carried.transpose(1, 0, 2).astype(np.float64)  # (key, head, model)
-    products = by_key @ by_key.transpose(0, 2, 1)  # (key, head, head)
-    weights = rows.transpose(2, 1, 0)  # (key, query, head)
-    squares = ((weights @ products) * weights).sum(-1)
-    return np.sqrt(np.maximum(squares, 0)).T  # rounding may leave -1e-17
+    heads, keys, width = carried.shape
+    found = np.empty((rows.shape[1], keys))
+    step = max(1, MOST_NUMBERS // (heads * max(width, rows.shape[1])))
+    for first in range(0, keys, step):
+        here = slice(first, first + step)
+        by_key = carried[:, here].transpose(1, 0, 2).astype(np.float64)  # (key, head, model)
+        products = by_key @ by_key.transpose(0, 2, 1)  # (key, head, head)
+        weights = rows[..., here].transpose(2, 1, 0)  # (key, query, head)
+        squares = ((weights @ products) * weights).sum(-1)
+        found[:, here] = np.sqrt(np.maximum(squares, 0)).T  # rounding may leave -1e-17
+    return found
 
 
 def block_norms(call: AttentionCall, example: int = 0) -> Doubles:
@@ -126,15 +134,14 @@ def block_norms(call: AttentionCall, example: int = 0) -> Doubles:
     """
     if call.kind != "self":
         raise ShapeError(
-            f"{call.site or 'the model itself'} is cross-attention: its queries and keys are other tokens, so "
-            "the residual belongs to no key. mixing_ratio() works on it."
+            f"{call.site or 'the model itself'} is cross-attention: its queries and keys are other tokens, "
+            "so the residual belongs to no key. mixing_ratio() works on it."
         )
     rows = whole_rows(call, example, expect_sums=False)
     states, carried = call.states(example), call.states(example).carried()
     block = _block(call, states)
     found = _mixed(rows, _through(block.norm, carried)) / block.scale[:, None]
-    own = np.arange(call.shape[2])
-    key = own + call.shape[3] - call.shape[2]
+    own, key = np.arange(call.shape[2]), _own_keys(call)
     self_part = np.einsum("hq,hqm->qm", rows[:, own, key], carried[:, key])
     kept = _through(block.norm, self_part + block.residual) / block.scale[:, None]
     found[own, key] = np.linalg.norm(kept, axis=-1)
@@ -202,8 +209,7 @@ def mixing_ratio(call: AttentionCall, example: int = 0) -> Mixing:
         from_all += rows[head] @ carried[head].astype(np.float64)
     own_part = np.zeros_like(from_all)
     if call.kind == "self":
-        own = np.arange(call.shape[2])
-        key = own + call.shape[3] - call.shape[2]
+        own, key = np.arange(call.shape[2]), _own_keys(call)
         own_part = np.einsum("hq,hqm->qm", rows[:, own, key], carried[:, key])
     parts = (from_all - own_part, block.residual + own_part)
     mix, preserve = (
@@ -232,6 +238,17 @@ def _block(call: AttentionCall, states: CallStates) -> _Block:
     if norm is not None:
         scale = norm.scale(states.residual + states.attention).astype(np.float64)
     return _Block(states.residual.astype(np.float64), norm, scale)
+
+
+def _own_keys(call: AttentionCall) -> npt.NDArray[np.int64]:
+    """Return the key that is each query itself; behind a cache the queries are the last tokens."""
+    if call.query_side != call.key_side:
+        raise ShapeError(
+            f"{call.site or 'the model itself'} attends to keys that no token stands behind (bias_k, bias_v "
+            "or a zero key), so which key is the query itself is not known. head_norms() and "
+            "mixed_norms() work."
+        )
+    return np.arange(call.shape[2]) + call.shape[3] - call.shape[2]
 
 
 def _through(norm: Norm | None, part: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -65,7 +65,8 @@ def rollout(trace: Trace, example: int = 0, *, heads: Joining = "mean", share: S
     example : int
         Which example of the batch.
     heads : str
-        How heads are joined: ``"mean"``, or ``"max"``: each key's largest weight, rows made to sum to 1 again.
+        How heads are joined: ``"mean"``, or ``"max"``: each key's largest weight, rows made to sum to 1
+        again.
     share : float or "measured"
         Attention's share in each new state, 0 to 1. ``"measured"``: per token, norm of the attention output
         to that and the residual's norm.

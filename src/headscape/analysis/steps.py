@@ -66,8 +66,8 @@ def expect_joined(trace: Trace) -> None:
         if keys.name.startswith("keys with bias"):
             raise ShapeError(
                 f"{where} attends to keys that no token stands behind (bias_k, bias_v or a zero key), so "
-                "what flows through it cannot be followed to tokens. Measures of single calls, such as weights "
-                "and contributions, work on it."
+                "what flows through it cannot be followed to tokens. Measures of single calls, such as "
+                "weights and contributions, work on it."
             )
         if call.shape[2] > side.length or call.shape[3] > keys.length:
             raise ShapeError(
