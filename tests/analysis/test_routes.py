@@ -280,7 +280,8 @@ def test_what_is_missing_is_said(seen):
     calls[1] = replace(calls[1], state_arrays=replace(arrays, residual=None))
     with pytest.raises(NotKeptError, match="routes cannot pass it"):
         find_routes(replace(seen[2], calls=tuple(calls)))
+    nothing = find_routes(seen[2], tau=0.9)
+    nothing = replace(nothing, edges=nothing.edges.select(np.zeros(0, int)))
+    graph = build_graph(replace(example_trace(layers=1), outputs=None))
     with pytest.raises(OptionError, match="smaller tau"):
-        other = find_routes(seen[2], tau=0.9)
-        graph = build_graph(replace(example_trace(layers=1), outputs=None))
-        prune_to_routes(graph, replace(other, edges=other.edges.select(np.zeros(0, int))))
+        prune_to_routes(graph, nothing)
