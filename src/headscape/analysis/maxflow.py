@@ -87,8 +87,8 @@ def attention_flow(
     -----
     Attention flow [1]_. Capacities are rounded down to 2^-30, so flows are exact to about 1e-7 and never too
     large. It bounds what could pass, not what did: in a dense network nearly every token could get the whole,
-    and flows then hardly differ. One maximum flow an input token: 128 tokens through 6 layers take about half
-    a second.
+    and flows then hardly differ. One maximum flow an input token: 128 tokens through 6 layers take one to
+    two seconds.
 
     References
     ----------

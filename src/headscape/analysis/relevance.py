@@ -113,8 +113,8 @@ def chefer(trace: Trace, example: int = 0) -> Relevance:
     Notes
     -----
     The method of [1]_ that needs no relevance propagation, with its rules for self- and cross-attention. Go
-    backward from a score, not from a loss: only what raises it counts. Values scale with the gradient, so compare tokens of one
-    example, not models. Tokens behind a cache keep what they began with.
+    backward from a score, not from a loss: only what raises it counts. Values scale with the gradient, so
+    compare tokens of one example, not models. Tokens behind a cache keep what they began with.
 
     References
     ----------
