@@ -213,7 +213,7 @@ class _Court:
         if knocker.examples != trace.batch or len(knocker.base.trace.calls) != len(trace.calls):
             raise OptionError(
                 f"judge() was given a trace of {trace.batch} examples and {len(trace.calls)} calls, but the "
-                f"inputs give {knocker.examples} and {len(knocker.base.trace.calls)}. Pass the inputs of that "
+                f"inputs give {knocker.examples} and {len(knocker.base.trace.calls)}: pass those of that "
                 "very pass."
             )
         self.parts = self._draw()
