@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from headscape.analysis.sight import Sight, Sights, Singles, expect_shares, weights_of
+from headscape.analysis.sight import Flags, Sight, Sights, Singles, expect_shares, weights_of
 from headscape.analysis.tally import (
     Tally,
     rows_that_count,
@@ -148,8 +148,8 @@ def measure_heads(
     """
     if not 0 <= smoothing < 1 or reach < 1:
         raise OptionError(
-            f"measure_heads() got smoothing={smoothing} and reach={reach}; smoothing is a share from 0 to below "
-            "1, reach at least 1 token."
+            f"measure_heads() got smoothing={smoothing} and reach={reach}; smoothing is a share from 0 to "
+            "below 1, reach at least 1 token."
         )
     sums = _Sums(tuple(words or {}))
     for trace in [traces] if isinstance(traces, Trace) else traces:
@@ -193,9 +193,7 @@ class _Sums:
     def __init__(self, words: tuple[str, ...]) -> None:
         known = (*ALWAYS, *BY_LABEL, *BY_WEIGHT, *BY_BOTH)
         if set(words) & set(known):
-            raise OptionError(
-                f"words may not be called {sorted(set(words) & set(known))}: these are measures."
-            )
+            raise OptionError(f"words may not be called {sorted({*words} & {*known})}: these are measures.")
         self.names = (*known, *words)
         self._calls: dict[str, AttentionCall] = {}
         self._texts: dict[str, int] = {}
@@ -207,8 +205,8 @@ class _Sums:
         known = self._calls.setdefault(call.site, call)
         if known.shape[1] != call.shape[1]:
             raise ShapeError(
-                f"{call.site or 'the model itself'} has {call.shape[1]} heads here and {known.shape[1]} in an "
-                "earlier trace. Measure traces of one model at a time."
+                f"{call.site or 'the model itself'} has {call.shape[1]} heads here and {known.shape[1]} in "
+                "an earlier trace. Measure traces of one model at a time."
             )
         self._texts[call.site] = self._texts.get(call.site, 0) + call.shape[0]
         for name, one in found.items():
@@ -298,20 +296,18 @@ def _measure(
 
 
 def _entropy(call: AttentionCall, sight: Sight, weights: Singles | None, smoothing: float) -> Singles | None:
-    """Return each row's entropy in bits, (batch, head, query); None where smoothing needs what is not there."""
+    """Return each row's entropy in bits, (batch, head, query); None where smoothing lacks what it needs."""
     if not smoothing:
         return call.arrays.entropy
     if weights is None or sight.mask is None:
         return None
     p = (1 - np.float32(smoothing)) * weights
     p += sight.mask * (np.float32(smoothing) * sight.chance)[..., None]  # only keys that may be seen
-    bits: Singles = row_bits(p)
-    return np.where(np.isnan(call.arrays.entropy), np.float32(np.nan), bits)
+    bits: Singles = np.where(np.isnan(call.arrays.entropy), np.float32(np.nan), row_bits(p))
+    return bits
 
 
-def _spread(
-    call: AttentionCall, sight: Sight, rows: npt.NDArray[np.bool_], bits: Singles
-) -> dict[str, Tally]:
+def _spread(call: AttentionCall, sight: Sight, rows: Flags, bits: Singles) -> dict[str, Tally]:
     """Tally what entropy says; its chance is that of uniform attention."""
     most = np.log2(np.maximum(sight.visible, 1))
     nats = np.float32(np.log(2))
@@ -331,4 +327,5 @@ def _spread(
 def _first(sight: Sight) -> Singles:
     """Return the class of the first real key, (batch, key, 1)."""
     keys = np.arange(sight.keys.shape[1])
-    return (sight.keys & (keys == sight.first[:, None]))[..., None].astype(np.float32)
+    found: Singles = (sight.keys & (keys == sight.first[:, None]))[..., None].astype(np.float32)
+    return found

@@ -84,8 +84,7 @@ def diagonal(weights: Weights, offset: int) -> npt.NDArray[np.floating]:
 def duplicate_pattern(ids: npt.ArrayLike) -> Flags:
     """Keys that hold an earlier copy of the query's token, (query, key) bool.
 
-    ``ids`` (token,) may be numbers or texts. As TransformerLens' ``get_duplicate_token_head_detection_pattern``
-    defines it.
+    ``ids`` (token,) may be numbers or texts. TransformerLens' pattern of a duplicate token head.
 
     Examples
     --------
@@ -98,8 +97,8 @@ def duplicate_pattern(ids: npt.ArrayLike) -> Flags:
 def induction_pattern(ids: npt.ArrayLike) -> Flags:
     """Keys right behind an earlier copy of the query's token, (query, key) bool.
 
-    The duplicate pattern shifted by one key, as in TransformerLens. What such a key holds is what a model that
-    continues repetitions predicts next.
+    The duplicate pattern shifted by one key, as in TransformerLens. What such a key holds is what a model
+    that continues repetitions predicts next.
 
     References
     ----------
@@ -131,7 +130,7 @@ def shifted(pattern: Flags) -> Flags:
 
 
 def pattern_score(weights: Weights, pattern: npt.ArrayLike) -> Doubles:
-    """Share of all attention that lies in a pattern, ``sum(weights * pattern) / sum(weights)``, (...) float64.
+    """Share of all attention in a pattern, ``sum(weights * pattern) / sum(weights)``, (...) float64.
 
     TransformerLens' ``detect_head`` with its error measure ``"mul"``. Rows that hold NaN count as nothing.
 
@@ -194,8 +193,8 @@ def prefix_matching(weights: Weights, period: int, *, before: int = 0) -> Double
     queries, keys = weights.shape[-2:]
     if queries != keys or period < 1 or queries < before + 2 * period:
         raise ShapeError(
-            f"weights has {queries} queries and {keys} keys, but prefix matching needs as many of one as of the "
-            f"other and two rounds of {period} behind {before} tokens: {before + 2 * period}."
+            f"weights has {queries} queries and {keys} keys, but prefix matching needs as many of one as "
+            f"of the other and two rounds of {period} behind {before} tokens: {before + 2 * period}."
         )
     rows = np.arange(before + period, queries)
     found: Doubles = weights[..., rows, rows - period + 1].mean(-1, dtype=np.float64)

@@ -1,7 +1,7 @@
 """What each query of a call may see: the ground against which shares of attention are judged.
 
-A share of attention says little by itself: on three tokens, uniform attention puts a third on the previous one.
-From what a row may see follows what it would put there by chance.
+A share of attention says little by itself: on three tokens, uniform attention puts a third on the previous
+one. From what a row may see follows what it would put there by chance.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,8 @@ class Sight:
     @property
     def first(self) -> npt.NDArray[np.int64]:
         """First real key of each example, (batch,)."""
-        return np.argmax(self.keys, axis=-1).astype(np.int64)
+        found: npt.NDArray[np.int64] = np.argmax(self.keys, axis=-1).astype(np.int64)
+        return found
 
 
 def sight_of(call: AttentionCall) -> Sight:
@@ -88,18 +89,17 @@ def sight_of(call: AttentionCall) -> Sight:
     stands = call.query_side == call.key_side and shift >= 0
     rows = visible > 0
     at_or_before = np.arange(queries)[:, None] + shift >= np.arange(keys)
-    kind, mask = "other", None
+    kind: str = "other"
+    flags: Flags | None = None
     if np.array_equal(visible, np.where(rows, real.sum(-1)[:, None, None], 0)):
-        kind, mask = "all", np.broadcast_to(real[:, None, None], (*visible.shape, keys))
+        kind, flags = "all", np.broadcast_to(real[:, None, None], (*visible.shape, keys))
     elif stands:
         before = at_or_before & real[:, None, None]
         if np.array_equal(visible, np.where(rows, before.sum(-1), 0)):
-            kind, mask = "causal", np.broadcast_to(before, (*visible.shape, keys))
-    if mask is None and a.keys is None:
-        mask = a.weights > 0
-        visible = a.visible
-    if mask is not None:
-        mask = (mask & (visible > 0)[..., None]).astype(np.float32)
+            kind, flags = "causal", np.broadcast_to(before, (*visible.shape, keys))
+    if flags is None and a.keys is None:
+        flags, visible = a.weights > 0, a.visible
+    mask = None if flags is None else (flags & (visible > 0)[..., None]).astype(np.float32)
     return Sight(kind, mask, visible.astype(np.float32), shift, stands, real)
 
 
@@ -169,6 +169,6 @@ def expect_shares(call: AttentionCall) -> None:
     if off.any():
         example, head = (int(i) for i in np.argwhere(off)[0])
         raise ShapeError(
-            f"{where}, example {example}, head {head}: rows sum to {means[example, head]:.4g} on average, not 1. "
-            f"{tail}"
+            f"{where}, example {example}, head {head}: rows sum to {means[example, head]:.4g} on average, "
+            f"not 1. {tail}"
         )

@@ -53,7 +53,7 @@ class Sinks:
         return f"Sinks({self.share(self.best):.0%} of the heads have token {self.best} for a sink)"
 
     def share(self, place: int = 0) -> float:
-        """Share of the heads, over all calls and texts, that have the token at ``place`` for a sink, 0 to 1."""
+        """Share of the heads, over calls and texts, that have the token at ``place`` for a sink."""
         found = self.rate[..., place]
         there = found[~np.isnan(found)]
         return float(there.mean()) if there.size else float("nan")
@@ -109,8 +109,8 @@ def find_sinks(traces: Trace | Iterable[Trace], *, threshold: float = SINK_SHARE
         for call in trace.calls:
             if heads.setdefault(call.site, call.shape[1]) != call.shape[1]:
                 raise ShapeError(
-                    f"{call.site or 'the model itself'} has {call.shape[1]} heads here and {heads[call.site]} "
-                    "in an earlier trace. Measure traces of one model at a time."
+                    f"{call.site or 'the model itself'} has {call.shape[1]} heads here and "
+                    f"{heads[call.site]} in an earlier trace. Measure traces of one model at a time."
                 )
             expect_shares(call)
             parts.setdefault(call.site, []).append(list(_alphas(call, sights.of(call))))

@@ -1,4 +1,4 @@
-"""What the heads of one call put where, summed over the rows of a batch of texts, beside what chance would put."""
+"""What the heads of one call put where, summed over a batch of texts, beside what chance would put there."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -30,7 +30,8 @@ def tally(found: npt.ArrayLike, chance: npt.ArrayLike, rows: Flags) -> Tally:
 
     def total(values: npt.ArrayLike) -> Doubles:
         spread = np.broadcast_to(np.asarray(values), rows.shape)
-        return np.where(rows, spread, 0).sum((0, 2), dtype=np.float64)
+        sums: Doubles = np.where(rows, spread, 0).sum((0, 2), dtype=np.float64)
+        return sums
 
     return Tally(total(found), total(chance), rows.sum((0, 2), dtype=np.float64))
 
@@ -88,10 +89,11 @@ def tally_classes(call: AttentionCall, sight: Sight, rows: Flags, classes: Singl
     received = call.arrays.received - _forced(call, sight)
     found = np.matmul(received, classes)  # (batch, head, class)
     if sight.mask is None:
-        seen = np.broadcast_to(classes.any(1)[:, None, None], (*sight.visible.shape, classes.shape[-1]))
+        known = classes.max(1)[:, None, None] > 0
+        seen: Flags = np.broadcast_to(known, (*sight.visible.shape, classes.shape[-1]))
         share = np.full(seen.shape, np.nan, np.float32)
     else:
-        keys = np.matmul(sight.mask, classes[:, None])  # (batch, group, query, class)
+        keys: Singles = np.matmul(sight.mask, classes[:, None])  # (batch, group, query, class)
         seen, share = keys > 0, keys * sight.chance[..., None]
     tallies = []
     for n in range(classes.shape[-1]):
@@ -121,8 +123,8 @@ def tally_copies(
 ) -> tuple[Tally, Tally]:
     """Tally the attention to other copies of the query's token, and to the keys behind such copies.
 
-    ``numbers`` (batch, key) are equal where labels are. Causal models see earlier copies only; others see those
-    on both sides. Rows count that have such a key.
+    ``numbers`` (batch, key) are equal where labels are. Causal models see earlier copies only; others see
+    those on both sides. Rows count that have such a key.
     """
     heads = weights.shape[1]
     totals = [[np.zeros(heads), np.zeros(heads), np.zeros(heads)] for _ in range(2)]

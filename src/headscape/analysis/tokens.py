@@ -1,4 +1,4 @@
-"""Which tokens are signs rather than words: special tokens, separators and punctuation, told by their labels."""
+"""Which tokens are signs and not words: special tokens, separators and punctuation, told by their labels."""
 
 import re
 import unicodedata
@@ -47,7 +47,7 @@ class TokenKinds:
     separator
         Special tokens in :data:`SEPARATORS`.
     punctuation
-        Every character of the token is of Unicode's punctuation categories (P*), as ``.``, ``,`` or ``"`` are.
+        Every character of the token is of Unicode's punctuation categories (P*), as ``.`` and ``,`` are.
     """
 
     special: Flags
