@@ -63,6 +63,8 @@ class HeadStats:
     values, chances, rows : mapping of str to (call, head) float64 array
         The means, what uniform attention would give on the same rows, and the number of rows. NaN where a
         measure does not apply or could not be taken.
+    reach : int
+        Tokens to either side that ``near`` takes in.
     """
 
     sites: tuple[str, ...]
@@ -73,6 +75,7 @@ class HeadStats:
     values: Mapping[str, Doubles]
     chances: Mapping[str, Doubles]
     rows: Mapping[str, Doubles]
+    reach: int
 
     def __repr__(self) -> str:
         return (
@@ -156,7 +159,7 @@ def measure_heads(
         sights, labels = Sights(), _Labels(trace, words or {})
         for call in trace.calls:
             sums.add(call, _measure(call, sights.of(call), labels, (smoothing, reach), sums.lost))
-    return sums.means()
+    return sums.means(reach)
 
 
 class _Labels:
@@ -218,7 +221,7 @@ class _Sums:
         key = (call.site, why)
         self._lost[key] = self._lost.get(key, 0) + call.shape[0]
 
-    def means(self) -> HeadStats:
+    def means(self, reach: int) -> HeadStats:
         """Divide by rows."""
         calls = list(self._calls.values())
         if not calls:
@@ -237,7 +240,10 @@ class _Sums:
             tuple(call.shape[1] for call in calls),
             np.array([self._texts[site] for site in self._calls]),
             self._sentences(),
-            *tables,
+            values=tables[0],
+            chances=tables[1],
+            rows=tables[2],
+            reach=reach,
         )
 
     def _sentences(self) -> tuple[str, ...]:
