@@ -147,8 +147,9 @@ class Roles:
         """Return rows of text to print: headings, then layer, head, role, share, chance and evidence."""
         lines: list[tuple[str, ...]] = [("layer", "head", "role", "share", "chance", "evidence")]
         for one in self:
-            numbers = ("" if np.isnan(n) else f"{n:.0%}" for n in (one.share, one.chance))
-            lines.append((str(one.layer), str(one.head), one.name, *numbers, one.evidence))
+            share = "" if np.isnan(one.share) else f"{one.share:.0%}"
+            chance = "" if np.isnan(one.chance) else f"{one.chance:.1%}"
+            lines.append((str(one.layer), str(one.head), one.name, share, chance, one.evidence))
         return lines
 
 
@@ -242,7 +243,7 @@ def _judge(
     if not stats.rows["evenness"][at] >= fewest:  # NaN too
         rows = int(np.nan_to_num(stats.rows["evenness"][at]))
         sentence = (
-            f"only {rows} rows may choose between keys; {fewest} are needed. Capture more or longer texts"
+            f"only {rows} rows may choose between keys; {fewest} are needed: capture more texts"
         )
         return _plain(stats, at, "too little text", float("nan"), sentence)
     even = float(stats["evenness"][at])
