@@ -11,8 +11,8 @@ from headscape.trace.trace import Trace
 def planted_call(weights, *, mask="all", padded=None, padded_keys=None, sides=(0, 0), k=None, layer=0):
     """Make a call of (batch, head, query, key) weights.
 
-    ``mask`` is "all", "causal" or a (query, key) bool array of what queries may see. Weights of padded queries
-    are dropped; those of padded keys have to be 0.
+    ``mask`` is "all", "causal" or a (query, key) bool array of what queries may see. Weights of padded
+    queries are dropped; those of padded keys have to be 0.
     """
     weights = np.asarray(weights, np.float32)
     batch, _, queries, keys = weights.shape
@@ -52,7 +52,7 @@ def uniform(length, *, heads=1, batch=1, causal=False):
 
 
 def looking_at(offset, length, *, causal=False):
-    """Return (token, token) weights of a head that looks ``offset`` tokens on; where it cannot, at all alike."""
+    """Return (token, token) weights of a head that looks ``offset`` tokens on, or where it cannot at all."""
     rows = uniform(length, causal=causal)[0, 0]
     for query in range(length):
         if 0 <= query + offset < length:

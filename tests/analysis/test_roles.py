@@ -14,10 +14,8 @@ from headscape.intercept.run import capture
 
 S = 40
 RNG = np.random.default_rng(0)
-WORDS = [
-    "[CLS]", *(["the", "cat", "saw", ",", "a", "dog", "and", "the", "fish", "ate", "cat", "food", "."] * 3)[:38],
-    "[SEP]",
-]  # fmt: skip
+SENTENCE = "the cat saw , a dog and the fish ate cat food .".split()  # noqa: SIM905
+WORDS = ["[CLS]", *(SENTENCE * 3)[:38], "[SEP]"]
 
 
 def shares(pattern, share=0.9):
@@ -133,7 +131,7 @@ def test_roles_are_found_by_call_and_number_and_printed():
     assert {len(line) for line in table} == {6}
     with pytest.raises(OptionError, match="1 of head"):
         roles.of(1, 1)
-    with pytest.raises(OptionError, match="no call 7|2 of call"):
+    with pytest.raises(OptionError, match="2 of call"):
         roles.of(7, 0)
     with pytest.raises(OptionError, match="named=1"):
         find_roles(trace, named=1)

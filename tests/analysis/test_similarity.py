@@ -93,7 +93,7 @@ def test_heads_on_other_tokens_are_not_compared():
 
 
 def test_lists_of_keys_and_bad_sums_are_answered():
-    with pytest.raises(NotKeptError, match='layers.0 kept the top 2 of 12 .*keep="all"'):
+    with pytest.raises(NotKeptError, match=r'layers\.0 kept the top 2 of 12 .*keep="all"'):
         head_divergence(planted_trace(uniform(S), k=2))
     with pytest.raises(ShapeError, match="not 1"):
         head_divergence(planted_trace(uniform(S) * 0.5))

@@ -35,7 +35,7 @@ def test_the_class_token_is_left_out_and_rows_sum_to_one_again():
 
 def test_films_count_frames_as_steps_and_grids_need_patches():
     assert patch_gaps((2, 1, 2))[0].tolist() == pytest.approx([0, 1, 1, np.sqrt(2)])
-    with pytest.raises(ShapeError, match="4 keys, but a grid of .3, 3. has 9 patches"):
+    with pytest.raises(ShapeError, match=r"4 keys, but a grid of \(3, 3\) has 9 patches"):
         patch_distance(np.eye(4), (3, 3))
     with pytest.raises(ShapeError, match=r"grid is \(0, 3\)"):
         patch_gaps((0, 3))
