@@ -119,8 +119,8 @@ def lines_of(found: Findings) -> list[str]:
         f"Share on `.` and `,` by layer: {_row(stats['stops'].mean(-1))} (token share "
         f"{stats.chances['stops'].mean():.3f}). Heads above one half: {(stats['previous'] > 0.5).sum()} on "
         f"the previous token, {(stats['next'] > 0.5).sum()} on the next. Sink heads by Gu et al., mean over "
-        f"texts: {sinks.share(0):.0%} at [CLS], {sinks.share(TOKENS - 1):.0%} at [SEP]; the place most heads share "
-        f"is token {sinks.best}.",
+        f"texts: {sinks.share(0):.0%} at [CLS], {sinks.share(TOKENS - 1):.0%} at [SEP]; the place most heads "
+        f"share is token {sinks.best}.",
         "",
         f"Roles of the {len(found.roles)} heads: {counts}. Of those with a role, the strongest of each:",
         "",
