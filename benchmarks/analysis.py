@@ -3,7 +3,7 @@
     python benchmarks/analysis.py [--texts 1000] [--tokens 128] [--markdown docs/analysis/costs.md]
 
 all-MiniLM-L6-v2 (6 layers of 12 heads) reads batches of 20 texts. Every batch goes each way once, in turn:
-the plain pass, the pass captured with keep="all", and each measure of that capture. Ratios are those of the sums
+the plain pass, the pass captured with keep="all", and each measure of that capture. Ratios are those of sums
 over 100 texts, and their medians over the 10 rounds of 1,000. One thread; processor time, with wall time
 beside it. Needs headscape[minilm].
 """
@@ -116,9 +116,9 @@ def lines_of(about: str, rounds: list[dict[str, Clocks]], texts: int, tokens: in
     by_processor, by_wall = ratios(rounds, 0), ratios(rounds, 1)
     each = {way: statistics.median(one[way][0] for one in rounds) * 10**3 / ROUND for way in WAYS}
     lines = [
-        f"Measured by `benchmarks/analysis.py`: {about}. all-MiniLM-L6-v2, {texts:,} texts of {tokens} tokens "
-        f"in batches of {BATCH}; medians over {len(rounds)} rounds of {ROUND} texts. Times are multiples of the "
-        "plain pass's in the same round.",
+        f"Measured by `benchmarks/analysis.py`: {about}. all-MiniLM-L6-v2, {texts:,} texts of {tokens} "
+        f"tokens in batches of {BATCH}; medians over {len(rounds)} rounds of {ROUND} texts. Times are "
+        "multiples of the plain pass's in the same round.",
         "",
         "| what | ms a text | processor time | wall time |",
         "| --- | --: | --: | --: |",

@@ -242,9 +242,7 @@ def _judge(
         return _role(stats, at, NARROW_ROLES[best], best)
     if not stats.rows["evenness"][at] >= fewest:  # NaN too
         rows = int(np.nan_to_num(stats.rows["evenness"][at]))
-        sentence = (
-            f"only {rows} rows may choose between keys; {fewest} are needed: capture more texts"
-        )
+        sentence = f"only {rows} rows may choose between keys; {fewest} are needed: capture more texts"
         return _plain(stats, at, "too little text", float("nan"), sentence)
     even = float(stats["evenness"][at])
     if even >= BROAD:
