@@ -14,8 +14,8 @@ def h0_bottleneck(first: Floats, second: Floats) -> float:
     Parameters
     ----------
     first, second : (bar,) float array
-        Deaths, as :func:`headscape.analysis.topology.forest.h0_deaths` gives them; all bars are born at 0. Any
-        order, and any two counts.
+        Deaths, as :func:`headscape.analysis.topology.forest.h0_deaths` gives them; all bars are born at
+        0. Any order, and any two counts.
 
     Returns
     -------

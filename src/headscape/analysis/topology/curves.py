@@ -101,7 +101,7 @@ def threshold_curves(weights: Floats, thresholds: npt.ArrayLike = THRESHOLDS) ->
     if steps.ndim != 1:
         raise ShapeError(f"thresholds has shape {steps.shape}; pass one axis of weights.")
     leading = weights.shape[:-2]
-    return _count(weights, np.broadcast_to(steps, (*leading, len(steps))))
+    return count_steps(weights, np.broadcast_to(steps, (*leading, len(steps))), tree_weights(weights))
 
 
 def density_curves(weights: Floats, densities: npt.ArrayLike = DENSITIES) -> Curves:
@@ -158,13 +158,15 @@ def density_curves(weights: Floats, densities: npt.ArrayLike = DENSITIES) -> Cur
         threshold[place][some] = falling[wanted[some] - 1]
     # A threshold of 0 would join pairs that have no attention at all.
     least = np.nextafter(0, 1, dtype=np.float64)
-    return _count(weights, np.maximum(threshold, least))
+    return count_steps(weights, np.maximum(threshold, least), tree_weights(weights))
 
 
-def _count(weights: Floats, thresholds: Reals) -> Curves:
-    """Count edges and components of each graph at its own thresholds, (..., step)."""
+def count_steps(weights: Floats, thresholds: Reals, tree: Reals) -> Curves:
+    """Count edges and components of each graph at its own thresholds, (..., step).
+
+    ``tree`` is what :func:`headscape.analysis.topology.forest.tree_weights` gives for the weights.
+    """
     *leading, nodes, _ = weights.shape
-    tree = tree_weights(weights)
     above = np.triu_indices(nodes, 1)
     edges = np.empty(thresholds.shape, np.int64)
     components = np.empty(thresholds.shape, np.int64)

@@ -1,4 +1,4 @@
-"""H1 of attention heads: cycles of tokens, with the weak edges cut, with and without the tokens all look at."""
+"""H1 of attention heads: cycles of tokens above a cut in weight, with and without the tokens all look at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ def token_cycles(
     weights : (..., token, token) float array
         Symmetric, 0 to 1; see :func:`headscape.analysis.topology.distances.symmetric_weights`.
     share : float
-        Keep edges of weight ``share / tokens`` and more. A cycle that is still there at the cut is an open bar.
-        0 keeps every edge.
+        Keep edges of weight ``share / tokens`` and more. A cycle that is still there at the cut is an open
+        bar. 0 keeps every edge.
     most_nodes, limit_s
         As for :func:`headscape.analysis.topology.cliques.h1_bars`, for each head.
 
@@ -46,14 +46,28 @@ def token_cycles(
     A token that all others attend to (a sink) is joined to everything, and fills every cycle as soon as its
     edges enter: see :func:`cycles_with_and_without`.
     """
-    expect_distances("weights", weights)
-    if share < 0:
-        raise OptionError(f"token_cycles was given share={share}; it is 0 (every edge) or more.")
-    tokens = weights.shape[-1]
-    heads = 1 - weights.reshape(-1, tokens, tokens).astype(np.float64)
-    heads[:, np.arange(tokens), np.arange(tokens)] = 0
-    longest = 1 - share / tokens * (1 - ROUNDING) if share else None
-    return h1_bars_each(heads, longest=longest, most_nodes=most_nodes, limit_s=limit_s)
+    return token_cycles_each([(weights, share)], most_nodes=most_nodes, limit_s=limit_s)[0]
+
+
+def token_cycles_each(
+    layers: Sequence[tuple[Floats, float]], *, most_nodes: int = MOST_NODES, limit_s: float = LIMIT_S
+) -> list[list[Bars]]:
+    """Return what :func:`token_cycles` does for many pairs of weights and share, in one child process."""
+    distances: list[Floats] = []
+    longest: list[float] = []
+    counts: list[int] = []
+    for weights, share in layers:
+        expect_distances("weights", weights)
+        if share < 0:
+            raise OptionError(f"token_cycles was given share={share}; it is 0 (every edge) or more.")
+        tokens = weights.shape[-1]
+        heads = 1 - weights.reshape(-1, tokens, tokens).astype(np.float64)
+        heads[:, np.arange(tokens), np.arange(tokens)] = 0
+        distances += list(heads)
+        longest += [1 - share / tokens * (1 - ROUNDING) if share else np.inf] * len(heads)
+        counts.append(len(heads))
+    bars = iter(h1_bars_each(distances, longest=longest, most_nodes=most_nodes, limit_s=limit_s))
+    return [[next(bars) for _ in range(count)] for count in counts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +113,7 @@ def cycles_with_and_without(
     if len(places) == tokens:
         raise OptionError(f"all {tokens} tokens are to be left out; leave at least one.")
     rest = without_tokens(weights, places)
-    whole_bars = token_cycles(weights, share=share, most_nodes=most_nodes, limit_s=limit_s)
     # The same cut in weight, though fewer tokens are left.
-    same_cut = share * (tokens - len(places)) / tokens
-    rest_bars = token_cycles(rest, share=same_cut, most_nodes=most_nodes, limit_s=limit_s)
+    both = [(weights, share), (rest, share * rest.shape[-1] / tokens)]
+    whole_bars, rest_bars = token_cycles_each(both, most_nodes=most_nodes, limit_s=limit_s)
     return CyclesBothWays(tuple(whole_bars), tuple(rest_bars), places)

@@ -81,9 +81,9 @@ def rtd(first: Floats, second: Floats, *, most_nodes: int = MOST_NODES, limit_s:
     Parameters
     ----------
     first, second : (token, token) float array
-        Distances, as two models (or heads, or training steps) give them for the same tokens in the same order.
+        Distances, as two models (or heads, or training steps) give them for the same tokens in order.
     most_nodes, limit_s
-        As for :func:`headscape.analysis.topology.cliques.h1_bars`; the graph has twice as many nodes as tokens.
+        As for :func:`headscape.analysis.topology.cliques.h1_bars`; the graph has twice as many nodes.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The features with which Kushnareva et al. tell made-up text from written: counts, bars, and known patterns."""
+"""Kushnareva's features of heads: counts at thresholds, numbers of bars, distances to known patterns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,8 +62,8 @@ def threshold_features(
     -------
     FeatureTable
         Six for each threshold t, named ``"edges_t0.1"``: ``strong`` components, directed ``edges``, mean
-        ``degree`` (in and out), simple directed ``cycles``, ``components`` (b0) and ``cycle_rank`` of the graph
-        without directions. Components and cycles are counted up to 500.
+        ``degree`` (in and out), simple directed ``cycles``, ``components`` (b0) and ``cycle_rank`` of the
+        graph without directions. Components and cycles are counted up to 500.
 
     Raises
     ------
@@ -125,9 +125,9 @@ def barcode_features(weights: Floats, h1: Sequence[Bars] | None = None) -> Featu
     FeatureTable
         ``h0_s`` sum of lengths, ``h0_e`` entropy of lengths (nats), ``h0_t_d`` longest death, counts
         ``h0_n_d_m_t0.75``, ``h0_n_d_m_t0.5`` (deaths of at least) and ``h0_n_d_l_t0.25`` (at most); of H1
-        ``h1_t_b`` birth of the longest bar, ``h1_n_b_m_t0.25``, ``h1_n_b_l_t0.95``, ``h1_n_b_l_t0.7``, ``h1_s``,
-        ``h1_e``, ``h1_v`` (a standard deviation, whatever its name) and ``h1_nb`` (number of bars). Open bars
-        are left out.
+        ``h1_t_b`` birth of the longest bar, ``h1_n_b_m_t0.25``, ``h1_n_b_l_t0.95``, ``h1_n_b_l_t0.7``,
+        ``h1_s``, ``h1_e``, ``h1_v`` (a standard deviation, whatever its name) and ``h1_nb``
+        (number of bars). Open bars are left out.
 
     References
     ----------
@@ -178,7 +178,7 @@ def _entropy(lengths: Reals) -> Reals:
     """Entropy of lengths as shares of their sum, nats; 0 where there is no length at all."""
     total = lengths.sum(axis=-1, keepdims=True)
     shares = lengths / np.where(total > 0, total, 1)
-    return np.abs((shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1))
+    return np.asarray(np.abs((shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1)))
 
 
 def pattern_distances(

@@ -40,6 +40,6 @@ def expect_distances(name: str, matrices: Floats) -> None:
         place = tuple(int(i) for i in np.argwhere(gap > SYMMETRY_LIMIT)[0])
         other = (*place[:-2], place[-1], place[-2])
         raise ShapeError(
-            f"{name} is not symmetric: {matrices[place]:.4g} at {place} but {matrices[other]:.4g} at {other}. "
-            f"For attention use {instead}() first, which joins both ways."
+            f"{name} is not symmetric: {matrices[place]:.4g} at {place} but {matrices[other]:.4g} at "
+            f"{other}. For attention use {instead}() first, which joins both ways."
         )

@@ -2,24 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from headscape.analysis.rows import whole_rows
 from headscape.analysis.topology.bars import Bars
 from headscape.analysis.topology.cliques import LIMIT_S, MOST_NODES
-from headscape.analysis.topology.curves import Curves, threshold_curves
-from headscape.analysis.topology.cycles import token_cycles
-from headscape.analysis.topology.distances import (
-    bipartite_weights,
-    find_sinks,
-    symmetric_weights,
-    without_tokens,
-)
+from headscape.analysis.topology.curves import Curves, count_steps
+from headscape.analysis.topology.cycles import SHARE, token_cycles_each
 from headscape.analysis.topology.forest import tree_weights
-from headscape.errors import LabelError, OptionError, ShapeError, expect_index, expect_option
-from headscape.trace.call import AttentionCall
+from headscape.analysis.topology.graphs import TokenGraphs, token_graphs
+from headscape.errors import OptionError, ShapeError, expect_option
 from headscape.trace.trace import Trace
 
 Reals = npt.NDArray[np.float64]
@@ -27,161 +21,14 @@ Reals = npt.NDArray[np.float64]
 # Weights at which curves are drawn: even on a scale of logarithms, as attention is spread.
 STEPS = np.geomspace(0.001, 1, 61)
 STEPS.setflags(write=False)
-# Where nothing is said: tokens that all heads together attend to this much are called sinks.
-SINK_SHARE = 0.3
 
 
-@dataclass(frozen=True, eq=False)
-class TokenGraphs:
-    """The graphs of one call's heads: tokens as nodes, attention both ways as weight.
+class CycleOptions(TypedDict, total=False):
+    """Options of :func:`head_topology` that say how H1 is worked out."""
 
-    Attributes
-    ----------
-    weights : (head, node, node) float32 array
-        Symmetric, 0 to 1, diagonal 0. NaN throughout a head in which the model made a row NaN.
-    labels : tuple of str
-        Of the nodes.
-    places : (node,) int array
-        Each node's place among its side's tokens.
-    queries : int
-        Nodes of self-attention, all of them; of cross-attention the first ones, which ask, before the keys.
-    is_cross : bool
-        Whether the graph has two kinds of nodes, with edges between the kinds only.
-    left_out : tuple of str
-        Labels of the tokens that were to be left out, in order. Padding is left out without being named.
-    """
-
-    weights: npt.NDArray[np.float32]
-    labels: tuple[str, ...]
-    places: npt.NDArray[np.int64]
-    queries: int
-    is_cross: bool
-    left_out: tuple[str, ...]
-
-
-def token_graphs(
-    trace: Trace,
-    layer: int,
-    example: int = 0,
-    *,
-    without: Sequence[int | str] = (),
-    by: str = "max",
-    expect_sums: bool = True,
-) -> TokenGraphs:
-    """Return the graphs of one layer's heads.
-
-    Parameters
-    ----------
-    trace : Trace
-        All weights have to be there.
-    layer : int
-        Number of the attention call.
-    example : int
-        Which example of the batch.
-    without : sequence of int or str
-        Tokens to leave out: places, labels ("[CLS]": every token of that label), or ``"sinks"``: tokens that
-        on average over heads and queries get 0.3 of the attention or more. Weights of the others stay.
-    by : str
-        How the two ways of a pair become one; see
-        :func:`headscape.analysis.topology.distances.symmetric_weights`.
-    expect_sums : bool
-        Whether a row that does not sum to 1 is an error. Turn it off for attention with a sink bias or a
-        sigmoid.
-
-    Returns
-    -------
-    TokenGraphs
-        Without padded tokens. Cross-attention gives one graph of queries and keys together.
-
-    Raises
-    ------
-    NotKeptError
-        Only the top keys of each row were kept; capture with ``keep="all"``.
-    ShapeError
-        Rows do not sum to 1, or self-attention over cached keys whose queries are not in the trace.
-    OptionError, LabelError
-        No such layer, example or token.
-    """
-    call = trace.calls[expect_index("trace", "layer", layer, len(trace.calls))]
-    rows = _rows(call, example, expect_sums)
-    is_cross = call.kind == "cross"
-    if not is_cross and call.shape[2] != call.shape[3]:
-        raise ShapeError(
-            f"{call.site or 'the model itself'} has {call.shape[2]} queries for {call.shape[3]} keys of the same "
-            "text: earlier queries ran in another pass (cached keys), or keys were added. The graph of tokens "
-            "needs a row for each: capture one pass over the whole text."
-        )
-    query_there, key_there = ~call.padded(example), ~call.padded_keys(example)
-    if not is_cross:
-        query_there = key_there = query_there & key_there
-    queries, keys = np.flatnonzero(query_there), np.flatnonzero(key_there)
-    rows = rows[:, queries[:, None], keys[None, :]]
-    labels = [trace.tokens(example, call.query_side)[i] for i in queries]
-    places = queries
-    if is_cross:
-        labels += [trace.tokens(example, call.key_side)[i] for i in keys]
-        places = np.concatenate([queries, keys])
-        square = bipartite_weights(rows.astype(np.float32))
-    else:
-        square = symmetric_weights(rows.astype(np.float32), by=by)
-    out = _chosen(without, labels, places, rows, is_cross, call)
-    keep = np.setdiff1d(np.arange(len(labels)), out)
-    return TokenGraphs(
-        np.asarray(without_tokens(square, out), np.float32),
-        tuple(labels[i] for i in keep),
-        places[keep].astype(np.int64),
-        int((keep < len(queries)).sum()),
-        is_cross,
-        tuple(labels[i] for i in out),
-    )
-
-
-def _rows(call: AttentionCall, example: int, expect_sums: bool) -> Reals:
-    try:
-        rows = whole_rows(call, example, expect_sums=expect_sums)
-    except ShapeError as error:
-        raise ShapeError(f"{error} Pass expect_sums=False if that is meant.") from None
-    # A query that may see nothing attends to nothing, which is known; NaN stays for what the model made NaN.
-    rows[(call.visible(example) == 0) & ~call.padded(example)] = 0
-    return rows
-
-
-def _chosen(
-    without: Sequence[int | str],
-    labels: Sequence[str],
-    places: npt.NDArray[np.int64],
-    rows: Reals,
-    is_cross: bool,
-    call: AttentionCall,
-) -> npt.NDArray[np.int64]:
-    """Nodes that ``without`` names, rising."""
-    out: set[int] = set()
-    keys = len(labels) - rows.shape[2]
-    for token in (without,) if isinstance(without, str) else without:
-        if token == "sinks":
-            drawn = find_sinks(rows, least=0).shape  # (head, key)
-            mean = np.nanmean(rows, axis=(0, 1)) if np.isfinite(rows).any() else np.zeros(drawn[-1])
-            found = keys + np.flatnonzero(mean >= SINK_SHARE)
-        elif isinstance(token, str):
-            found = np.array([i for i, label in enumerate(labels) if label == token], np.int64)
-            if not len(found):
-                raise LabelError(f"{call.site} has no token {token!r} to leave out; it has {_some(labels)}.")
-        elif is_cross:
-            raise OptionError(
-                f"{call.site} is cross-attention, where a place names two tokens; leave out by label instead."
-            )
-        else:
-            found = np.flatnonzero(places == token)
-            if not len(found):
-                raise OptionError(f"{call.site} has no token at place {token}; padding is left out already.")
-        out.update(int(i) for i in found)
-    if len(out) == len(labels):
-        raise OptionError(f"all {len(labels)} tokens of {call.site} are to be left out; leave at least one.")
-    return np.array(sorted(out), np.int64)
-
-
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(map(repr, labels[:12])) + (", …" if len(labels) > 12 else "")
+    share: float
+    most_nodes: int
+    limit_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,3 +104,167 @@ def _measure(layer: LayerTopology, measure: str) -> Reals:
         "h1_midlife": [bars.midlife for bars in layer.h1],
     }
     return np.array(numbers[measure], np.float64)
+
+
+def head_topology(
+    trace: Trace,
+    example: int = 0,
+    *,
+    layers: Sequence[int] | None = None,
+    without: Sequence[int | str] = (),
+    h1: bool = False,
+    expect_sums: bool = True,
+    **cycles: Unpack[CycleOptions],
+) -> HeadTopology:
+    """Topology of the token graph of every head: exact H0, curves, and H1 where it is asked for.
+
+    Parameters
+    ----------
+    trace : Trace
+        With all weights (``keep="all"``).
+    example : int
+        Which example of the batch.
+    layers : sequence of int, optional
+        Numbers of attention calls; default all.
+    without : sequence of int or str
+        Tokens to leave out: places, labels, or ``"sinks"`` (chosen in each layer).
+    h1 : bool
+        Work out H1 as well, through ripser in a child process.
+    expect_sums : bool
+        Whether a row that does not sum to 1 is an error.
+    **cycles
+        With ``h1=True``: ``share=2.0`` (edges of weight 2/tokens and more), ``most_nodes=256``,
+        ``limit_s=60.0`` for each head.
+
+    Returns
+    -------
+    HeadTopology
+        Distances are ``1 - max(A, A^T)``. Padded tokens are left out. Cross-attention is measured on the
+        graph of queries and keys together. A head in which the model made a row NaN is NaN.
+
+    Raises
+    ------
+    NotKeptError, ShapeError, OptionError, LabelError
+        As :func:`headscape.analysis.topology.graphs.token_graphs`.
+    MissingExtraError
+        ``h1=True`` without ripser.
+
+    Notes
+    -----
+    A sum of H0 bars grows with the tokens; compare texts of different lengths by ``h0_mean``.
+
+    References
+    ----------
+    .. [1] "Artificial Text Detection via Examining the Topology of Attention Maps", L. Kushnareva et al.,
+       EMNLP 2021, doi:10.18653/v1/2021.emnlp-main.50
+
+    Examples
+    --------
+    >>> from headscape.trace.synthetic import example_trace
+    >>> found = head_topology(example_trace(layers=3, heads=2))
+    >>> found.table("h0_mean").round(2)
+    array([[0.46, 0.49],
+           [0.5 , 0.77],
+           [0.72, 0.65]])
+    """
+    for name in cycles:
+        expect_option("head_topology", "option", name, CycleOptions.__annotations__)
+    if cycles and not h1:
+        raise OptionError(f"{', '.join(cycles)} concern H1, which is not worked out. Pass h1=True with them.")
+    chosen = range(len(trace.calls)) if layers is None else layers
+    graphs = [
+        token_graphs(trace, layer, example, without=without, expect_sums=expect_sums) for layer in chosen
+    ]
+    bars: list[list[Bars]] | None = None
+    if h1:
+        share = cycles.get("share", SHARE)
+        bars = token_cycles_each(
+            [(graph.weights, share) for graph in graphs],
+            most_nodes=cycles.get("most_nodes", MOST_NODES),
+            limit_s=cycles.get("limit_s", LIMIT_S),
+        )
+    found = []
+    for place, (layer, graph) in enumerate(zip(chosen, graphs, strict=True)):
+        tree = tree_weights(graph.weights)
+        steps = np.broadcast_to(STEPS, (len(graph.weights), len(STEPS)))
+        deaths = (1 - tree)[:, ::-1]
+        curves = count_steps(graph.weights, steps, tree)
+        call = trace.calls[layer]
+        of_heads = tuple(bars[place]) if bars is not None else None
+        found.append(LayerTopology(call.layer, call.site, graph, deaths, curves, of_heads))
+    return HeadTopology(tuple(found), example)
+
+
+@dataclass(frozen=True, eq=False)
+class StepTopology:
+    """One measure of every head over the steps of a training run.
+
+    Attributes
+    ----------
+    measure : str
+        Which; see :meth:`HeadTopology.table`.
+    steps : (step,) int array
+        Numbers of the traces; their place, from 0, where a trace has none.
+    values : (step, layer, head) float64 array
+    """
+
+    measure: str
+    steps: npt.NDArray[np.int64]
+    values: Reals
+
+
+def over_steps(
+    traces: Iterable[Trace],
+    example: int = 0,
+    *,
+    measure: str = "h0_mean",
+    without: Sequence[int | str] = (),
+    **cycles: Unpack[CycleOptions],
+) -> StepTopology:
+    """One measure of every head, for each trace of a training run.
+
+    Parameters
+    ----------
+    traces : iterable of Trace
+        Of one model and one text, in order. They are gone through once, so that they may be read from files
+        one by one.
+    example : int
+        Which example of the batch.
+    measure : str
+        ``"h0_mean"``, ``"h0_sum"``, ``"h1_sum"``, ``"h1_count"``, ``"h1_life"`` or ``"h1_midlife"``.
+    without, **cycles
+        As for :func:`head_topology`.
+
+    Returns
+    -------
+    StepTopology
+
+    Raises
+    ------
+    ShapeError
+        Traces differ in layers or heads, or in the number of tokens (which ``h0_mean`` allows).
+    OptionError
+        No trace, or no such measure.
+    """
+    expect_option("over_steps", "measure", measure, MEASURES)
+    tables: list[Reals] = []
+    steps: list[int] = []
+    sizes: list[list[int]] = []
+    for place, trace in enumerate(traces):
+        found = head_topology(trace, example, without=without, h1=measure.startswith("h1"), **cycles)
+        tables.append(found.table(measure))
+        steps.append(place if trace.step is None else trace.step)
+        sizes.append([len(layer.graphs.labels) for layer in found.layers])
+        if tables[-1].shape != tables[0].shape:
+            raise ShapeError(
+                f"trace {place} has {tables[-1].shape} layers and heads, the first has {tables[0].shape}. "
+                "Pass traces of one model."
+            )
+        if measure != "h0_mean" and sizes[-1] != sizes[0]:
+            raise ShapeError(
+                f"trace {place} has {sizes[-1]} tokens in its layers, the first has {sizes[0]}; {measure} "
+                'grows with the tokens. Pass traces of one text, or measure="h0_mean".'
+            )
+    if not tables:
+        raise OptionError("over_steps was given no trace.")
+    return StepTopology(measure, np.array(steps, np.int64), np.stack(tables))
