@@ -51,8 +51,7 @@ def test_wrong_prompts_are_said():
 
 
 @pytest.fixture
-def pair():
-    pytest.importorskip("ripser")
+def pair(ripser):
     rng = np.random.default_rng(3)
     return [attention_distances(random_rows(rng, 14)) for _ in range(2)]
 
@@ -68,9 +67,9 @@ def test_order_of_tokens_does_not_matter_and_order_of_graphs_does(pair):
     assert rtd(*pair) != pytest.approx(rtd(*pair[::-1]), abs=1e-3)
 
 
+@pytest.mark.usefixtures("ripser")
 def test_two_far_pairs_that_the_second_graph_joins_leave_one_bar():
     """First graph: two tokens 0.9 apart. Second: 0.2. The pair is joined at 0.2 there, at 0.9 in both."""
-    pytest.importorskip("ripser")
     far, near = (np.array([[0, d], [d, 0]]) for d in (0.9, 0.2))
     bars = rtd_bars(far, near)
     assert [*bars.birth, *bars.death] == pytest.approx([0.2, 0.9], abs=1e-6)

@@ -67,6 +67,7 @@ def test_faint_weights_count_as_none():
     assert barcode_features(weights)["h0_s"] == 1
 
 
+@pytest.mark.usefixtures("ripser")
 def test_numbers_of_h1_by_hand_and_from_ripser():
     bars = Bars(np.array([0.2, 0.3, 0.8]), np.array([0.6, 0.5, np.inf]), 1)
     table = barcode_features(cyclic(5)[None], [bars])
@@ -74,7 +75,6 @@ def test_numbers_of_h1_by_hand_and_from_ripser():
     want |= {"h1_v": 0.1, "h1_nb": 2, "h1_e": -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))}
     for name, value in want.items():
         assert table[name] == pytest.approx(value), name
-    pytest.importorskip("ripser")
     found = barcode_features(cyclic(5), token_cycles(symmetric_weights(cyclic(5)), share=0))
     assert (found["h1_s"], found["h1_nb"]) == (1, 1)
 

@@ -23,16 +23,16 @@ from headscape.analysis.topology.forest import h0_deaths, tree_weights
         (two_blocks, 8, [1 - 2 / 8] * 6 + [1], []),
     ],
 )
+@pytest.mark.usefixtures("ripser")
 def test_bars_of_simple_shapes(shape, tokens, deaths, cycles):
     weights = shape(tokens)
     np.testing.assert_allclose(h0_deaths(attention_distances(weights)), deaths, atol=1e-12)
-    pytest.importorskip("ripser")
     (bars,) = token_cycles(symmetric_weights(weights), share=0)
     assert list(zip(bars.birth.tolist(), bars.death.tolist(), strict=True)) == cycles
 
 
+@pytest.mark.usefixtures("ripser")
 def test_the_cut_leaves_a_cycle_open_and_keeps_edges_that_just_reach_it():
-    pytest.importorskip("ripser")
     (bars,) = token_cycles(symmetric_weights(cyclic(6)), share=2)
     assert (bars.birth.tolist(), bars.death.tolist()) == ([0.0], [np.inf])
     # Four tokens in a square of weight 2/tokens each, in float32, which rounds 2/6 up and 2/7 down.
@@ -44,8 +44,8 @@ def test_the_cut_leaves_a_cycle_open_and_keeps_edges_that_just_reach_it():
         assert len(token_cycles(ring, share=2.01)[0]) == 0
 
 
+@pytest.mark.usefixtures("ripser")
 def test_a_sink_fills_every_cycle_and_without_it_they_are_there():
-    pytest.importorskip("ripser")
     from headscape.analysis.topology.cycles import cycles_with_and_without
 
     tokens = 7
@@ -92,9 +92,9 @@ def test_diagrams_move_no_further_than_the_weights(seed):
     assert 0 < distance <= np.abs(one - other).max()
 
 
+@pytest.mark.usefixtures("ripser")
 def test_cycle_rank_is_not_h1():
     """Uniform attention: every triangle is a cycle of the edges, and none is left when they are filled."""
-    pytest.importorskip("ripser")
     weights = symmetric_weights(uniform(10))
     assert threshold_curves(weights, [0.1]).cycle_rank.tolist() == [45 - 10 + 1]
     assert len(token_cycles(weights, share=0)[0]) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headscape.analysis.topology.bars import Bars
-from headscape.analysis.topology.cliques import LIMIT_S, MOST_NODES
+from headscape.analysis.topology.cliques import LIMIT_S, MOST_NODES, one_child
 from headscape.analysis.topology.curves import Curves, count_steps
 from headscape.analysis.topology.cycles import SHARE, token_cycles_each
 from headscape.analysis.topology.forest import tree_weights
@@ -250,21 +250,22 @@ def over_steps(
     tables: list[Reals] = []
     steps: list[int] = []
     sizes: list[list[int]] = []
-    for place, trace in enumerate(traces):
-        found = head_topology(trace, example, without=without, h1=measure.startswith("h1"), **cycles)
-        tables.append(found.table(measure))
-        steps.append(place if trace.step is None else trace.step)
-        sizes.append([len(layer.graphs.labels) for layer in found.layers])
-        if tables[-1].shape != tables[0].shape:
-            raise ShapeError(
-                f"trace {place} has {tables[-1].shape} layers and heads, the first has {tables[0].shape}. "
-                "Pass traces of one model."
-            )
-        if measure != "h0_mean" and sizes[-1] != sizes[0]:
-            raise ShapeError(
-                f"trace {place} has {sizes[-1]} tokens in its layers, the first has {sizes[0]}; {measure} "
-                'grows with the tokens. Pass traces of one text, or measure="h0_mean".'
-            )
+    with one_child():
+        for place, trace in enumerate(traces):
+            found = head_topology(trace, example, without=without, h1=measure.startswith("h1"), **cycles)
+            tables.append(found.table(measure))
+            steps.append(place if trace.step is None else trace.step)
+            sizes.append([len(layer.graphs.labels) for layer in found.layers])
+            if tables[-1].shape != tables[0].shape:
+                raise ShapeError(
+                    f"trace {place} has {tables[-1].shape} layers and heads, the first {tables[0].shape}. "
+                    "Pass traces of one model."
+                )
+            if measure != "h0_mean" and sizes[-1] != sizes[0]:
+                raise ShapeError(
+                    f"trace {place} has {sizes[-1]} tokens in its layers, the first {sizes[0]}; {measure} "
+                    'grows with the tokens. Pass traces of one text, or measure="h0_mean".'
+                )
     if not tables:
         raise OptionError("over_steps was given no trace.")
     return StepTopology(measure, np.array(steps, np.int64), np.stack(tables))
