@@ -127,6 +127,7 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
     LabelError, ShapeError
         The caller's labels or pictures do not fit what the model saw.
     """
+    watcher.lineage.end()
     seen = join_pieces(watcher.recorder.calls)
     options = watcher.options
     if not seen:
@@ -179,6 +180,7 @@ def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], C
                 path=path, site=site, layer=layer, kind=one.origin.kind, source=one.origin.source,
                 query_side=side, key_side=found.of_key[layer], plane=planes[side], shape=one.shape,
                 arrays=one.arrays, self_check=one.self_check, nan_rows=one.nan_rows, scale=one.scale,
+                state_arrays=None if one.states is None else one.states.arrays(),
             )
         )  # fmt: skip
         runs[path] += 1

@@ -82,7 +82,7 @@ class Calls:
             check = OutputCheck(found.value, found.mixed)
         vectors = vectors_of(found.rows, found.vectors) if self.options.vectors else None
         seen = self.recorder.record(found.rows, origin, check, found.live, vectors)
-        return seen, Meet(standing.codes, seen.flow, began)
+        return seen, Meet(standing.codes, seen.flow, began, seen.states)
 
     def _standing(self, found: Found) -> Standing:
         is_alike = found.is_alike and not found.has_own_rows

@@ -236,6 +236,9 @@ def capture(
     vectors : bool, default False
         Also keep the query and key vectors that met, ``call.query_vectors()`` and ``call.key_vectors()``:
         batch x heads x (queries + keys) x head width numbers a call. The neuron view shows them.
+    states : bool, default False
+        Also keep values, output projections and the states that meet where a call joins the residual stream:
+        ``call.states()``. Some five times batch x tokens x model width numbers a call; not written to files.
 
     Returns
     -------

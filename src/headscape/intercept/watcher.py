@@ -277,7 +277,7 @@ class Watcher(TorchFunctionMode):
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began, is_layer = self.lineage.tick(), func is _FUSED_LAYER
-        inside = Inside(with_factors=self.options.vectors)
+        inside = Inside(with_factors=self.options.vectors, with_states=self.options.states)
         with inside:
             result = func(*args, **kwargs)
         layer = FusedLayer.of(args, kwargs, is_layer=is_layer)
@@ -316,6 +316,8 @@ class Watcher(TorchFunctionMode):
             seen, meet = self.calls.record(found, began)
             if is_layer:
                 note_sums(parts, seen.flow, seen.arrays.padded)
+                if seen.states is not None:
+                    seen.states.take_fused(parts.summed, layer.named)
         if not result.is_nested:
             self.places.put(result, None if codes is None else codes.unsqueeze(-1).expand(result.shape))
         else:
