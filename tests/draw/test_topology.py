@@ -1,6 +1,7 @@
 """Figures of topology, read back artist by artist."""
 
 import io
+import itertools
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -178,7 +179,7 @@ def test_names_of_lines_that_end_together_do_not_cover_one_another(on_agg):
     renderer = figure.canvas.get_renderer()
     boxes = sorted((t.get_window_extent(renderer) for t in figure.axes[0].texts), key=lambda box: box.y0)
     assert len(boxes) == 9
-    assert all(low.y1 <= high.y0 + 2 for low, high in zip(boxes, boxes[1:], strict=False))
+    assert all(low.y1 <= high.y0 + 2 for low, high in itertools.pairwise(boxes))
 
 
 def test_one_token_is_drawn_without_bars(on_agg):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 
@@ -65,10 +65,8 @@ def write_key(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
     axes.add_artist(box)
 
 
-def colour_map(theme: Theme) -> ListedColormap:
+def colour_map(theme: Theme) -> Colormap:
     """Even steps of lightness from the plane's colour to the theme's hue."""
     ends = oklab(theme.plane), oklab(theme.one)
     steps = np.linspace(0, 1, 256)[:, None]
-    map_ = ListedColormap(from_oklab(ends[0] + (ends[1] - ends[0]) * steps))
-    map_.set_bad(theme.paper)
-    return map_
+    return ListedColormap(from_oklab(ends[0] + (ends[1] - ends[0]) * steps)).with_extremes(bad=theme.paper)
