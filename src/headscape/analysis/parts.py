@@ -16,8 +16,8 @@ Longs: TypeAlias = npt.NDArray[np.int64]
 
 # The least a part is counted with, before shares: Ferrando and Voita's choice.
 LEAST = 1e-5
-# Numbers that one block of parts may hold: 4 MB of float32, which stay near the processor.
-MOST_NUMBERS = 1_000_000
+# Numbers that one block of parts may hold: 1 MB of float32, which stays near the processor.
+MOST_NUMBERS = 250_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def read_parts(call: AttentionCall, example: int, queries: Longs) -> StateParts:
 
     Notes
     -----
-    Memory: heads x keys x model numbers for the vectors that heads carry, and 4 MB beside the result.
+    Memory: heads x keys x model numbers for the vectors that heads carry, and 1 MB beside the result.
     """
     rows = whole_rows(call, example, expect_sums=False)[:, queries]
     rows[:, (call.visible(example)[:, queries] == 0).all(0)] = 0  # a query that sees nothing takes nothing
