@@ -109,6 +109,7 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .matrix .head-name[data-plain=yes] { text-decoration: none; opacity: .8; }
 .cell { position: relative; aspect-ratio: 1; border-radius: 3px; overflow: hidden; background: var(--raised); box-shadow: 0 0 0 1px var(--line); }
 .cell canvas { width: 100%; height: 100%; display: block; image-rendering: pixelated; }
+.cell[data-out=true]::after { content: ""; position: absolute; inset: 0; background: linear-gradient(to top right, transparent 44%, var(--mark) 45% 55%, transparent 56%), linear-gradient(to bottom right, transparent 44%, var(--mark) 45% 55%, transparent 56%); }
 .cell[data-off=yes] { opacity: .28; }
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
