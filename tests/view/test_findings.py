@@ -8,6 +8,7 @@ from headscape.errors import OptionError
 from headscape.trace.block import unpack
 from headscape.trace.synthetic import example_trace
 from headscape.view.findings import (
+    H0_MARK,
     LONGEST_NAME,
     LONGEST_SAID,
     MOST_ANSWERS,
@@ -74,8 +75,41 @@ def test_a_knock_out_belongs_to_the_picture_of_its_example_and_of_steps_to_the_l
     ]  # fmt: skip
     first = choose_frames(steps, knock_outs=[HEAD | {"frame": 0}]).frames
     assert ["knock_outs" in described(frame) for frame in first] == [True, False, False]
-    with pytest.raises(OptionError, match="example 7, which the page does not show"):
-        choose_frames(example_trace(), knock_outs=[HEAD | {"example": 7}])
+    chosen = choose_frames(example_trace(), knock_outs=[HEAD | {"example": 7}, HEAD])
+    assert chosen.note == "1 knock-outs of examples that are not shown left out"
+    with pytest.raises(OptionError, match="frame"):
+        choose_frames(example_trace(), knock_outs=[HEAD | {"frame": 7}])
+
+
+class Found:
+    """Knock-outs as the probe returns them: they describe themselves."""
+
+    def findings(self):
+        return [HEAD | {"example": 1, "output_change": 0.75}, HEAD]
+
+
+def test_what_the_probe_returns_is_taken_as_it_is():
+    frames = choose_frames(example_trace(), knock_outs=Found()).frames
+    changes = [[one["output_change"] for one in described(frame)["knock_outs"]] for frame in frames]
+    assert changes == [[0.25], [0.75]]
+    with pytest.raises(OptionError, match="knock_outs is a dict"):
+        choose_frames(example_trace(), knock_outs=HEAD)
+
+
+def test_a_misspelt_option_of_a_page_is_answered():
+    with pytest.raises(OptionError, match=r"'role'.*Did you mean 'roles'"):
+        choose_frames(example_trace(), role=True)
+
+
+def test_steps_carry_the_sum_of_h0_bars_for_the_line_over_them():
+    topology = pytest.importorskip("headscape.analysis.topology.of_trace")
+    steps = [example_trace(seed=n) for n in range(3)]
+    frames = choose_frames(steps, topology=True).frames
+    wanted = [topology.head_topology(step).table("h0_sum").mean() for step in steps]
+    assert [frame.marks[H0_MARK] for frame in frames] == pytest.approx(wanted)
+    assert not choose_frames(example_trace(), topology=True).frames[0].marks
+    with pytest.raises(OptionError, match="True or False"):
+        choose_frames(steps, topology="h0")
 
 
 def test_of_too_many_knock_outs_those_that_change_least_are_left_out_and_counted(monkeypatch):
@@ -173,11 +207,31 @@ def test_a_press_in_the_widget_asks_the_function_and_tells_the_view(ask):
     (sent,) = ask(knock_out, request)
     assert heard == [
         {"kind": "head", "call": 1, "head": 0, "query": None, "key": None, "side": None, "example": 1,
-         "frame": None, "by": "mean"},
+         "frame": None, "by": "mean", "options": {"heads": [(1, 0)], "by": "mean"}},
     ]  # fmt: skip
     assert (sent["kind"], sent["id"]) == ("knocked_out", "a1")
     assert sent["answer"]["answers"] == HEAD["answers"]
     assert (sent["answer"]["by"], sent["answer"]["head"], sent["answer"]["output_change"]) == ("mean", 0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ({"kind": "edge", "call": 1, "head": None, "query": 3, "key": 2}, {"edges": [(1, None, 3, 2)]}),
+        ({"kind": "token", "key": 4}, {"tokens": [(0, 4)]}),
+        ({"kind": "token", "key": 4, "side": 1}, {"tokens": [(1, 4)]}),
+    ],
+)
+def test_options_are_those_of_knock_out_and_its_result_is_read_for_the_example(ask, place, options):
+    heard = []
+
+    def knock_out(request):
+        heard.append(request["options"])
+        return Found()
+
+    (sent,) = ask(knock_out, {"example": 1, "by": "zero", **place})
+    assert heard == [options | {"by": "zero"}]
+    assert sent["answer"]["output_change"] == 0.75
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from headscape.errors import OptionError, expect_index, expect_option
 from headscape.trace.trace import Trace
 from headscape.view.frames import Frame
 
 KINDS = ("head", "edge", "token")
 WAYS = ("zero", "renormalise", "mean")
-# Knock-outs of one picture: every head of a large model, and some hundred edges. A page says how many it left out.
+# Knock-outs of one picture: every head of a large model, and some edges. A page says how many it lacks.
 MOST_KNOCK_OUTS = 1000
 # Answers of one knock-out: as many as a panel shows without scrolling.
 MOST_ANSWERS = 12
@@ -28,7 +30,7 @@ def add_findings(
     frames: Sequence[Frame],
     *,
     roles: Any = None,
-    knock_outs: Sequence[Mapping[str, Any]] | None = None,
+    knock_outs: Any = None,
     topology: bool = False,
 ) -> tuple[list[Frame], str]:
     """Return frames that carry what was found in them, and what was left out, in words.
@@ -40,9 +42,9 @@ def add_findings(
     roles : bool, mapping or Roles, optional
         True: find them. A mapping gives (name, evidence) for (call, head); an object gives them by
         ``of(call, head)`` with attributes ``name`` and ``evidence``. The page shows them at every picture.
-    knock_outs : sequence of mapping, optional
-        Results as in :func:`read_knock_out`. One belongs to the picture of its ``example``, of several steps to
-        the last; ``"frame"`` names another, from 0.
+    knock_outs : KnockOuts, or sequence of mapping, optional
+        Results of :func:`headscape.knock_out`, or as in :func:`read_knock_out`. One belongs to the picture
+        of its ``example``, of several steps to the last; ``"frame"`` names another, from 0.
     topology : bool
         Give each step the sum of its H0 bars, the mean over all heads, for the line over all steps.
 
@@ -53,7 +55,7 @@ def add_findings(
     """
     if not isinstance(topology, bool):
         raise OptionError(f"topology is {topology!r}; True or False is needed.")
-    named = _role_entries(roles, [frame.trace for frame in frames])
+    named = _role_entries(roles, [frame.trace for frame in frames if frame.group != "other"])
     placed, left_out = _placed(knock_outs, frames)
     marked = [_with_topology(frame) if topology else frame for frame in frames]
     for n, outs in enumerate(placed):
@@ -69,7 +71,7 @@ def _role_entries(roles: Any, traces: Sequence[Trace]) -> list[list[Any]]:
     if roles is True:
         from headscape.analysis.roles import find_roles
 
-        roles = find_roles(traces[0] if len(traces) == 1 else traces)
+        roles = find_roles(list({id(trace): trace for trace in traces}.values()))
     if isinstance(roles, Mapping):
         return [_role_entry(place, role) for place, role in roles.items()]
     if not callable(getattr(roles, "of", None)):
@@ -96,33 +98,47 @@ def _role_entry(place: Any, role: Any) -> list[Any]:
     )
 
 
-def _placed(
-    knock_outs: Sequence[Mapping[str, Any]] | None, frames: Sequence[Frame]
-) -> tuple[list[list[dict[str, Any]]], str]:
+def _placed(knock_outs: Any, frames: Sequence[Frame]) -> tuple[list[list[dict[str, Any]]], str]:
     """Give each frame its knock-outs, of too many those that change most."""
     placed: list[list[dict[str, Any]]] = [[] for _ in frames]
-    for n, value in enumerate(knock_outs or ()):
-        found = read_knock_out(value, f"knock_outs[{n}]")
-        placed[_frame_of(value, found, frames, n)].append(found)
+    given = () if knock_outs is None else _plain(knock_outs)
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise OptionError(
+            f"knock_outs is a {type(given).__name__}; pass what headscape.knock_out() returns, or "
+            "a list of dicts."
+        )
     left_out = 0
-    for found in placed:
-        left_out += max(0, len(found) - MOST_KNOCK_OUTS)
-        found.sort(key=lambda one: -_change(one))  # stable: equal ones stay as given
-        del found[MOST_KNOCK_OUTS:]
-    return placed, f"{left_out} smaller knock-outs left out" if left_out else ""
+    for n, value in enumerate(given):
+        found = read_knock_out(value, f"knock_outs[{n}]")
+        place = _frame_of(value, found, frames, n)
+        if place is None:
+            left_out += 1
+        else:
+            placed[place].append(found)
+    said = [f"{left_out} knock-outs of examples that are not shown left out"] if left_out else []
+    left_out = 0
+    for outs in placed:
+        left_out += max(0, len(outs) - MOST_KNOCK_OUTS)
+        outs.sort(key=lambda one: -_change(one))  # stable: equal ones stay as given
+        del outs[MOST_KNOCK_OUTS:]
+    said += [f"{left_out} smaller knock-outs left out"] if left_out else []
+    return placed, " · ".join(said)
 
 
-def _frame_of(value: Mapping[str, Any], found: dict[str, Any], frames: Sequence[Frame], n: int) -> int:
+def _plain(found: Any) -> Any:
+    """Return results of a probe, which describe themselves, as plain dicts."""
+    return found.findings() if callable(getattr(found, "findings", None)) else found
+
+
+def _frame_of(value: Mapping[str, Any], found: dict[str, Any], frames: Sequence[Frame], n: int) -> int | None:
+    """Return the place of the frame that a knock-out belongs to; None where its example is not shown."""
     if value.get("frame") is not None:
         return expect_index(f"knock_outs[{n}]", "frame", value["frame"], len(frames))
     own = [
         k for k, frame in enumerate(frames) if frame.group != "other" and frame.example == found["example"]
     ]
     if not own:
-        raise OptionError(
-            f"knock_outs[{n}] is of example {found['example']}, which the page does not show. Name it in "
-            "examples, or leave this knock-out out."
-        )
+        return None
     return own[0] if frames[own[0]].group == "example" else own[-1]
 
 
@@ -170,8 +186,8 @@ def read_knock_out(value: Any, where: str = "the knock-out") -> dict[str, Any]:
     missing = [name for name in needed if found[name] is None]
     if missing:
         raise OptionError(
-            f"{where} is of kind {found['kind']!r} and has no {' and no '.join(missing)}; a whole number from 0 "
-            "is needed."
+            f"{where} is of kind {found['kind']!r} and has no {' and no '.join(missing)}; a whole number "
+            "from 0 is needed."
         )
     answers = value.get("answers") or ()
     if isinstance(answers, str | Mapping) or not isinstance(answers, Iterable):
@@ -189,16 +205,41 @@ def read_knock_out(value: Any, where: str = "the knock-out") -> dict[str, Any]:
 
 
 def answer_knock_out(ask: Callable[[dict[str, Any]], Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Let ``ask`` answer a view's request; what goes wrong becomes a sentence in its place."""
+    """Let a function answer a view's request; what goes wrong becomes a sentence in its place.
+
+    Parameters
+    ----------
+    ask : callable
+        Takes a dict: ``kind``, ``call``, ``head``, ``query``, ``key``, ``side``, ``example``, ``frame`` (the
+        picture's place in the page), ``by``, and ``options``, the same as :func:`headscape.knock_out` takes
+        it. Returns what that returns, or a dict as in :func:`read_knock_out`.
+    request : mapping
+        What a view sent.
+
+    Returns
+    -------
+    dict
+        As :func:`read_knock_out` returns it, or with an ``error`` in words.
+    """
     asked = {name: request.get(name) for name in ("kind", *_PLACES, "side", "example", "frame", "by")}
     try:
-        said = ask(asked)
+        example = _whole(asked["example"], "example", "the view's request") or 0
+        said = _plain(ask({**asked, "options": _options(asked)}))
+        if isinstance(said, list):
+            said = next((one for one in said if one["example"] == example), None)
         if isinstance(said, Mapping):
             said = {**asked, **said}
         return read_knock_out(said, "the answer of the knock_out function")
     except Exception as error:  # shown to the person who pressed the button, in the viewer
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return {"error": _cut(said, LONGEST_SAID), "answers": [], "output_change": None}
+
+
+def _options(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request as options of :func:`headscape.knock_out`."""
+    call, head, query, key = (asked[name] for name in _PLACES)
+    parts = {"head": (call, head), "edge": (call, head, query, key), "token": (asked["side"] or 0, key)}
+    return {f"{asked['kind']}s": [parts[str(asked["kind"])]], "by": asked["by"]}
 
 
 def _answer(answer: Any, where: str) -> dict[str, Any]:
@@ -235,8 +276,9 @@ def _cut(text: str, most: int) -> str:
 
 
 def _with_topology(frame: Frame) -> Frame:
-    if frame.group not in ("step", "generation"):
+    if frame.group != "step":  # the sum grows with the tokens, as those of a generation do
         return frame
-    from headscape.analysis.topology import h0_sum
+    from headscape.analysis.topology.of_trace import head_topology
 
-    return replace(frame, marks={H0_MARK: h0_sum(frame.trace, frame.example), **frame.marks})
+    sums = head_topology(frame.trace, frame.example, expect_sums=False).table("h0_sum")
+    return replace(frame, marks={H0_MARK: float(np.nanmean(sums)), **frame.marks})

@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from headscape import __version__
-from headscape.errors import FileError, OptionError
+from headscape.errors import FileError, OptionError, expect_option
 from headscape.trace.block import pack
 from headscape.trace.file import replace_file
 from headscape.trace.trace import Trace
@@ -57,7 +57,7 @@ class Shown(TypedDict, total=False):
     view: Mapping[str, Any] | None
     layout: str | None
     roles: Any
-    knock_outs: Sequence[Mapping[str, Any]] | None
+    knock_outs: Any
     knock_out: Callable[[dict[str, Any]], Any] | None
     topology: bool
 
@@ -98,9 +98,10 @@ def write_page(
     roles : bool, mapping or Roles, optional
         What each head does: True works it out (:func:`headscape.analysis.roles.find_roles`), a mapping of
         (call, head) to (name, evidence) says it. Pictures of heads are labelled and ordered by it.
-    knock_outs : sequence of dict, optional
-        What the model says without a head, an edge or a token: see
-        :func:`headscape.view.findings.read_knock_out`. The page shows them where they are selected.
+    knock_outs : KnockOuts, or sequence of dict, optional
+        What the model says without a head, an edge or a token: what :func:`headscape.knock_out` returns, or
+        dicts as in :func:`headscape.view.findings.read_knock_out`. The page shows them where they are
+        selected.
     topology : bool
         Draw the sum of H0 bars as a line over the steps. The bars of a single head need no asking.
     open_browser : bool
@@ -152,6 +153,8 @@ class Chosen:
 
 def choose_frames(source: Source, **shown: Unpack[Shown]) -> Chosen:
     """Choose the frames of a page. Parameters and errors are those of :func:`write_page`."""
+    for name in shown:
+        expect_option("the page", "option", name, Shown.__annotations__)
     examples, labels, against = shown.get("examples"), shown.get("labels"), shown.get("against")
     note = shown.get("note", "")
     items: Any = source if isinstance(source, Trace) else list(source)

@@ -63,9 +63,10 @@ class Widget(anywidget.AnyWidget):
         What to show.
     **shown
         ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view``, ``roles``, ``knock_outs`` and
-        ``topology``, as in :func:`headscape.view.page.write_page`; and ``knock_out``, a function that is asked
-        when somebody presses "Knock out": it takes a dict that names what to remove and returns one that says
-        what came of it, as :func:`headscape.view.findings.read_knock_out` describes them.
+        ``topology``, as in :func:`headscape.view.page.write_page`; and ``knock_out``, a function that is
+        asked when somebody presses "Knock out": it takes a dict that names what to remove and returns what
+        came of it, as :func:`headscape.view.findings.answer_knock_out` describes them:
+        ``knock_out=lambda asked: headscape.knock_out(model, inputs, **asked["options"])``.
 
     Attributes
     ----------
@@ -112,8 +113,8 @@ class Widget(anywidget.AnyWidget):
         self._knock_out = shown.get("knock_out")
         if self._knock_out is not None and not callable(self._knock_out):
             raise OptionError(
-                f"knock_out is a {type(self._knock_out).__name__}; a function is needed that takes the request, "
-                "a dict, and returns what came of it. Results that are there already go into knock_outs."
+                f"knock_out is a {type(self._knock_out).__name__}; a function is needed that takes the "
+                "request, a dict, and returns what came of it. Results that are there already go into knock_outs."
             )
         self._show(source, shown)
         self._feed.hold_all()

@@ -18,8 +18,8 @@ const MEANINGS: Record<KnockWay, string> = {
 const MOST_LISTED = 8;
 
 /** The line of Python that takes something away. */
-export function knockLine({ kind, call, head, query, key }: Target, by: KnockWay): string {
-  const what = kind === "head" ? `heads=[(${call}, ${head})]` : kind === "token" ? `tokens=[${key}]` : `edges=[(${call}, ${head ?? "None"}, ${query}, ${key})]`;
+export function knockLine({ kind, call, head, query, key, side }: Target, by: KnockWay): string {
+  const what = kind === "head" ? `heads=[(${call}, ${head})]` : kind === "token" ? `tokens=[${side ? `(${side}, ${key})` : key}]` : `edges=[(${call}, ${head ?? "None"}, ${query}, ${key})]`;
   return `headscape.knock_out(model, inputs, ${what}${by === "zero" ? "" : `, by="${by}"`})`;
 }
 

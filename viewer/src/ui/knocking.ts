@@ -71,7 +71,8 @@ export class Knocking {
 
   /** Ways of taking something away whose outcome is known, or can be asked for. */
   ways(target: Target): KnockWay[] {
-    return KNOCK_WAYS.filter((by) => this.ask !== null || this.found(target, by) !== null);
+    // What is left of a head that is gone has nothing to be scaled up.
+    return KNOCK_WAYS.filter((by) => (this.ask !== null && (by !== "renormalise" || target.kind !== "head")) || this.found(target, by) !== null);
   }
 
   /** Take away what is selected, or put it back; returns whether that could be done. */

@@ -8,6 +8,7 @@ import type { Model } from "./model";
 const WIDTH = 260;
 const BARS = 58; // pixels high
 const CURVES = 64;
+const TICKS = 12;
 const RIM = 3;
 
 /** Where a weight stands: 1 at the left, 0 at the right, by its root as colours are. */
@@ -21,28 +22,31 @@ export function topologySection(model: Model, call: number, head: number): HTMLE
     return section;
   }
   const said = make("p", { class: "note number" });
+  const svg = picture(found);
+  const pointer = svgElement("line", { class: "here", y1: "0", y2: String(BARS + CURVES + RIM) });
+  svg.append(pointer);
+  const slider = make("input", {
+    attributes: { type: "range", min: "0", max: String(STEPS - 1), "aria-label": "threshold" }, on: { input: () => say(STEPS - Number(slider.value)) },
+  });
   const say = (step: number) => {
     const limit = thresholdOf(step);
     said.textContent = `weights ≥ ${quantity(limit)}: b₀ ${componentsAt(found, step)}, cycle rank ${cycleRankAt(found, step)}`;
+    slider.value = String(STEPS - step);
+    slider.setAttribute("aria-valuetext", said.textContent);
+    for (const name of ["x1", "x2"]) pointer.setAttribute(name, String(across(limit)));
   };
-  const even = Math.max(1, Math.floor(STEPS / Math.sqrt(found.tokens)));
-  say(even);
-  const svg = picture(found);
-  const pointer = svgElement("line", { class: "here", y1: "0", y2: String(BARS + CURVES + RIM), x1: "-9", x2: "-9" });
-  svg.append(pointer);
+  say(Math.max(1, Math.floor(STEPS / Math.sqrt(found.tokens)))); // an even share
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
     const root = 1 - ((event.clientX - box.left) * WIDTH / box.width - RIM) / (WIDTH - 2 * RIM);
-    const step = Math.round(STEPS * Math.min(1, Math.max(1 / STEPS, root)));
-    for (const name of ["x1", "x2"]) pointer.setAttribute(name, String(across(thresholdOf(step))));
-    say(step);
+    say(Math.round(STEPS * Math.min(1, Math.max(1 / STEPS, root))));
   });
   const sum = `H0 sum ${quantity(found.deathSum)} of at most ${found.tokens - 1}`;
   const longest = `longest bar ${quantity(1 - found.joins.at(-1)!)}`;
   svg.setAttribute("aria-label", `${plural(found.tokens - 1, "H0 bar")}: ${sum}, ${longest}`);
   const isRounded = model.scene.calls[call]!.code !== "f32";
   section.append(
-    make("p", { class: "number", text: `${sum} · ${longest}${isRounded ? " (of rounded weights)" : ""}` }), svg, said,
+    make("p", { class: "number", text: `${sum} · ${longest}${isRounded ? " (of rounded weights)" : ""}` }), svg, slider, said,
     make("div", { class: "keys" }, key("bars", "H0 bars, 1 − weight"), key("b0", "b₀, components"), key("cycles", "cycle rank")),
     make("p", { class: "note", text: "Tokens are joined where the larger weight of the two directions reaches a threshold, which falls from 1 at the left to 0 (√). Cycle rank: edges − tokens + b₀; triangles are not filled. Each curve is drawn to its own height." }),
   );
@@ -54,7 +58,7 @@ function key(name: string, text: string): HTMLElement {
 }
 
 function picture(found: Topology): SVGElement {
-  const svg = svgElement("svg", { viewBox: `0 0 ${WIDTH} ${BARS + CURVES + RIM}`, role: "img" });
+  const svg = svgElement("svg", { viewBox: `0 0 ${WIDTH} ${BARS + CURVES + TICKS + RIM}`, role: "img" });
   const high = (BARS - RIM) / found.joins.length;
   let path = "";
   found.joins.forEach((weight, n) => (path += `M${across(1)} ${(RIM + (n + 0.5) * high).toFixed(2)}H${across(weight).toFixed(1)}`));
@@ -68,6 +72,11 @@ function picture(found: Topology): SVGElement {
     }
     svg.append(svgElement("path", { class: name, d: line }));
   };
+  for (const weight of [1, 0.5, 0.1, 0.01]) {
+    const text = svgElement("text", { x: String(across(weight)), y: String(BARS + CURVES + TICKS), "text-anchor": weight === 1 ? "start" : "middle" });
+    text.textContent = String(weight);
+    svg.append(text);
+  }
   curve("cycles", (step) => cycleRankAt(found, step), most);
   curve("b0", (step) => componentsAt(found, step), found.tokens);
   return svg;

@@ -16,7 +16,7 @@ const LARGEST = 168;
 const GAP = 8;
 const NAME_PX = 34; // of a layer
 const UNDER_PX = 21; // a head's name and bar
-const ROLE_PX = 14; // a line under them, where heads have roles
+const ROLE_PX = 25; // two lines under them, where heads have roles
 const GROUP_PX = 24; // a role over its heads
 
 export class MatrixOverview {
