@@ -114,7 +114,7 @@ class Widget(anywidget.AnyWidget):
         if self._knock_out is not None and not callable(self._knock_out):
             raise OptionError(
                 f"knock_out is a {type(self._knock_out).__name__}; a function is needed that takes the "
-                "request, a dict, and returns what came of it. Results that are there already go into knock_outs."
+                "request, a dict, and returns what came of it. Results go into knock_outs."
             )
         self._show(source, shown)
         self._feed.hold_all()
