@@ -170,6 +170,21 @@ def find_scores(output: Any, tape: Tape, axes: str = "bq") -> tuple[Tensor, str]
     return (tensor, "next tokens") if per_token and tensor.shape[-1] != states.shape[-1] else None
 
 
+def score_rows(scores: Tensor, kind: str, padded: np.ndarray, axes: str) -> Tensor:
+    """Return a table of scores as (batch, class): of next tokens, those at each last real token.
+
+    Arguments as in :func:`read_answer` and from :func:`find_scores`.
+    """
+    batch, length = padded.shape
+    if kind == "classes":
+        return scores.reshape(batch, -1)
+    table = scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if axes == "qb" else scores)
+    last = length - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(table.device)
+    # With a cache, or where only the last scores are asked for, the table ends with the tokens.
+    last = (last - (length - table.shape[1])).clamp_min(0)
+    return table[torch.arange(batch, device=table.device), last]
+
+
 def read_answer(
     output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any, *, axes: str = "bq"
 ) -> Outputs | None:
@@ -198,16 +213,7 @@ def read_answer(
     query_first = axes == "qb"
 
     def rows(scores: Tensor) -> Tensor:
-        """Return (batch, class) of the raw output."""
-        if kind == "classes":
-            return scores.reshape(batch, -1)
-        table = (
-            scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if query_first else scores)
-        )
-        last = length - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(table.device)
-        # With a cache, or where only the last scores are asked for, the table ends with the tokens.
-        last = (last - (length - table.shape[1])).clamp_min(0)
-        return table[torch.arange(batch, device=table.device), last]
+        return score_rows(scores, kind, padded, axes)
 
     if kind == "classes" and answer.shape[:-1].numel() != batch:
         return None

@@ -202,20 +202,22 @@ class Watcher(TorchFunctionMode):
                 "torch.nn.functional.multi_head_attention_forward has no Python code to look into"
             )
             return func(*args, **kwargs)
+        named = self.attempt("reading torch.nn's arguments", bound, func, args, kwargs)
+        if named is not None:
+            scope.met = lambda: self.attempt(
+                "recording torch.nn's attention", self._record_multi_head, named, scope, began
+            )
         self._scopes.append(scope)
         try:
             with self:
                 result = function(*args, **kwargs)
         finally:
             self._scopes.pop()
-        named = self.attempt("reading torch.nn's arguments", bound, func, args, kwargs)
-        if named is not None:
-            self.attempt(
-                "recording torch.nn's attention", self._record_multi_head, named, scope, began, result[0]
-            )
+            scope.met = None  # it holds the scope, and with it tensors
+        self.attempt("recording torch.nn's attention", self._end_multi_head, named, scope, result[0])
         return result
 
-    def _record_multi_head(self, named: dict[str, Any], scope: Scope, began: int, output: Tensor) -> None:
+    def _record_multi_head(self, named: dict[str, Any], scope: Scope, began: int) -> None:
         query, key = named["query"], named["key"]
         is_batched = query.dim() == 3
         rows, value, mixed = unfold(scope, query.shape[1] if is_batched else 1)
@@ -228,12 +230,21 @@ class Watcher(TorchFunctionMode):
             extra_keys=rows.shape[3] - key.shape[0], live=live_of(scope, mixed.shape),
             vectors=scope.vectors(rows.shape[0]) if self.options.vectors else None,
         )  # fmt: skip
-        seen, meet = self.calls.record(found, began)
+        scope.recorded = *self.calls.record(found, began), ends[0]
+
+    def _end_multi_head(self, named: dict[str, Any] | None, scope: Scope, output: Tensor) -> None:
+        if named is None:
+            return
+        if scope.recorded is None:
+            if scope.rows is None:
+                raise RuntimeError("torch.nn's attention ran without a softmax that headscape knows")
+            return
+        seen, meet, codes = scope.recorded
         made = seen.origin.standing
-        if ends[0] is None and made.row_codes is not None:
-            ends[0] = torch.as_tensor(made.row_codes, dtype=torch.int32, device=output.device)
-        if ends[0] is not None:
-            codes = ends[0].t() if is_batched else ends[0][0]
+        if codes is None and made.row_codes is not None:
+            codes = torch.as_tensor(made.row_codes, dtype=torch.int32, device=output.device)
+        if codes is not None:
+            codes = codes.t() if named["query"].dim() == 3 else codes[0]
             self.places.put(output, codes.unsqueeze(-1).expand(output.shape))
         self.tape.restart(output, self.calls.begin(seen, meet, output, None, "branch"))
 
@@ -277,7 +288,7 @@ class Watcher(TorchFunctionMode):
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began, is_layer = self.lineage.tick(), func is _FUSED_LAYER
-        inside = Inside(with_factors=self.options.vectors)
+        inside = Inside(with_factors=self.options.vectors, with_states=self.options.states)
         with inside:
             result = func(*args, **kwargs)
         layer = FusedLayer.of(args, kwargs, is_layer=is_layer)
@@ -316,6 +327,8 @@ class Watcher(TorchFunctionMode):
             seen, meet = self.calls.record(found, began)
             if is_layer:
                 note_sums(parts, seen.flow, seen.arrays.padded)
+                if seen.states is not None:
+                    seen.states.take_fused(parts.summed, layer.named)
         if not result.is_nested:
             self.places.put(result, None if codes is None else codes.unsqueeze(-1).expand(result.shape))
         else:
