@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -95,18 +96,19 @@ def test_a_role_and_its_evidence_stand_in_the_head_s_panel_and_in_the_caption(op
 
 
 def caption(opened) -> str:
-    """Return the caption that the menu copies."""
-    opened.page.evaluate(
-        "() => { navigator.clipboard.writeText = (text) => { globalThis.copied = text; return Promise.resolve(); }; }"
-    )
-    opened.page.get_by_role("button", name="take").first.click()
-    opened.page.get_by_role("button", name="Markdown").click()
+    """Return the caption that the menu copies, without backslashes."""
+    opened.page.evaluate("""() => { navigator.clipboard.writeText = (text) => {
+        globalThis.copied = text;
+        return Promise.resolve();
+    }; }""")
+    opened.page.get_by_role("button", name="save or copy").click()
+    opened.page.get_by_role("button", name="Markdown caption").click()
     opened.page.keyboard.press("Escape")
     return opened.page.evaluate("() => globalThis.copied").replace("\\", "")
 
 
 def test_a_head_is_knocked_out_by_key_and_put_back(opened):
-    apply(opened, view="front", solo={"call": 1, "head": 2})
+    apply(opened, view="front", solo={"call": 1, "head": 2}, residual=False, answers=False)
     button = panel(opened).get_by_role("button", name="Knock out (k)")
     expect(button).to_have_attribute("aria-pressed", "false")
     opened.page.locator("canvas.graph").focus()
@@ -124,7 +126,7 @@ def test_a_head_is_knocked_out_by_key_and_put_back(opened):
     dashed = dashes(opened)
     assert dashed
     assert all(dashed)
-    panel(opened).get_by_role("button", name="mean").click()
+    panel(opened).get_by_role("button", name="mean", exact=True).click()
     expect(bars.locator(".number").first).to_have_text("75\u202f% → 6.3\u202f%")
     assert panel(opened).get_by_role("button", name="renormalise").is_disabled()
     opened.page.locator("canvas.graph").focus()
@@ -136,22 +138,13 @@ def test_a_head_is_knocked_out_by_key_and_put_back(opened):
 
 
 def dashes(opened) -> list[bool]:
-    """Return which of the drawn attention and value edges are dashed, from the picture as SVG."""
-    opened.page.evaluate("""() => {
-        globalThis.saved = null;
-        URL.createObjectURL = (blob) => { globalThis.saved = blob; return "blob:x"; };
-        HTMLAnchorElement.prototype.click = () => {};
-    }""")
-    opened.page.get_by_role("button", name="take").first.click()
-    opened.page.get_by_role("button", name="SVG").click()
-    for _ in range(200):
-        text = opened.page.evaluate("() => globalThis.saved?.text() ?? null")
-        if text:
-            break
-        opened.page.wait_for_timeout(50)
+    """Return which of the drawn edges are dashed, from the picture as SVG."""
+    opened.page.get_by_role("button", name="save or copy").click()
+    with opened.page.expect_download() as waiting:
+        opened.page.get_by_role("button", name="SVG", exact=True).click()
     opened.page.keyboard.press("Escape")
-    paths = [part for part in text.split("<path")[1:] if "data-head" in part or "stroke-width" in part]
-    return ["stroke-dasharray" in part.split(">")[0] for part in paths]
+    paths = waiting.value.path().read_text().split('<path class="edge"')[1:]
+    return ["stroke-dasharray" in path.split(">")[0] for path in paths]
 
 
 def test_the_largest_knock_outs_are_listed_and_a_click_shows_one(opened):
@@ -207,7 +200,7 @@ def betti(weights: np.ndarray, limit: float) -> tuple[int, int]:
 def h0_sum(weights: np.ndarray) -> float:
     """Return the sum of H0 bars: the area under components less one, over all thresholds."""
     levels = np.unique(np.append(np.maximum(weights, weights.T), [0.0, 1.0]))
-    return sum((betti(weights, b)[0] - 1) * (b - a) for a, b in zip(levels[:-1], levels[1:], strict=True))
+    return sum((betti(weights, b)[0] - 1) * (b - a) for a, b in pairwise(levels))
 
 
 @pytest.mark.parametrize(("call", "head"), [(0, 0), (2, 1)])
@@ -329,10 +322,8 @@ def test_of_questions_that_wait_only_the_newest_is_asked(live):
 
     page, deliver = live(answer)
     for head in range(4):
-        page.evaluate(
-            "head => globalThis.headscapeViews[0].apply({view: 'front', solo: {call: 0, head}, knockOut: 'zero'})",
-            head,
-        )
+        state = {"view": "front", "solo": {"call": 0, "head": head}, "knockOut": "zero"}
+        page.evaluate("state => globalThis.headscapeViews[0].apply(state)", state)
     for _ in range(3):
         page.wait_for_timeout(100)
         deliver()

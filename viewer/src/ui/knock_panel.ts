@@ -12,7 +12,7 @@ import { segments } from "./segments";
 const MEANINGS: Record<KnockWay, string> = {
   zero: "Its weights become 0",
   renormalise: "Its weights become 0, and each row is scaled to sum to 1 again",
-  mean: "It gives the same to every input: its mean",
+  mean: "In its place stands the mean of what it gives in these inputs",
 };
 // Knock-outs that are listed: where to look first.
 const MOST_LISTED = 8;

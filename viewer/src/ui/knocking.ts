@@ -32,7 +32,7 @@ export class Knocking {
   out: Target | null = null; // what is shown as taken away
   ask: Ask | null = null; // of a live notebook
   isWaiting = false; // for the kernel
-  private readonly answers = new Map<string, KnockOut>(); // of the kernel
+  private answers = new Map<string, KnockOut>(); // of the kernel
   private next: (() => void) | null = null; // what is asked once the kernel has answered
 
   constructor(private readonly model: Model) {}
@@ -91,6 +91,12 @@ export class Knocking {
     this.model.redraw();
   }
 
+  /** Forget all answers: the page holds other data. */
+  forget(): void {
+    this.answers = new Map();
+    this.out = null;
+  }
+
   /** Forget what was taken away once something else is in focus. */
   follow(): boolean {
     const target = this.target();
@@ -101,7 +107,7 @@ export class Knocking {
 
   /** Ask the kernel: one question at a time, and of those that wait only the newest. */
   private request(target: Target): void {
-    const { ask, by, model } = this;
+    const { ask, by, model, answers } = this;
     const { frame } = model;
     if (!ask) return;
     const key = `${frame} ${keyOf(target, by)}`;
@@ -112,8 +118,8 @@ export class Knocking {
       void ask(request).catch((fault: unknown) => ({ error: String(fault) })).then((said) => {
         const answer = readKnockOut({ ...request, ...(said as object) });
         // An error may pass: it is shown, and asked for again at the next press.
-        for (const [old, { error }] of this.answers) if (error) this.answers.delete(old);
-        if (answer) this.answers.set(key, answer);
+        for (const [old, { error }] of answers) if (error) answers.delete(old);
+        if (answer) answers.set(key, answer);
         this.isWaiting = false;
         if (this.next) this.next();
         else this.model.redraw();

@@ -135,6 +135,7 @@ export class Model {
     const shown = before[this.wanted];
     const isLast = this.wanted === before.length - 1;
     this.page = page;
+    this.knocking.forget();
     for (const old of this.cache.keys()) if (!page.frames.some((frame) => frame.bytes === old)) this.cache.delete(old);
     const last = page.frames.length - 1;
     const at = page.frames.findIndex((frame) => frame.bytes === shown?.bytes);
