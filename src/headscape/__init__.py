@@ -7,6 +7,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from headscape.errors import CaptureWarning, HeadscapeError
+    from headscape.explanation.explain import explain
+    from headscape.explanation.explanation import Explanation
     from headscape.graph import Graph
     from headscape.intercept import Run, capture
     from headscape.probe.judge import judge
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AttentionCall": "headscape.trace",
     "CaptureWarning": "headscape.errors",
+    "Explanation": "headscape.explanation.explanation",
     "Graph": "headscape.graph",
     "HeadscapeError": "headscape.errors",
     "Run": "headscape.intercept",
@@ -25,6 +28,7 @@ _HOMES = {
     "Wrapper": "headscape.wrapper",
     "capture": "headscape.intercept",
     "errors": "headscape",
+    "explain": "headscape.explanation.explain",
     "judge": "headscape.probe.judge",
     "knock_out": "headscape.probe.knock_out",
     "load": "headscape.trace",
@@ -33,6 +37,7 @@ _HOMES = {
 __all__ = [
     "AttentionCall",
     "CaptureWarning",
+    "Explanation",
     "Graph",
     "HeadscapeError",
     "Run",
@@ -40,6 +45,7 @@ __all__ = [
     "Wrapper",
     "__version__",
     "capture",
+    "explain",
     "judge",
     "knock_out",
     "load",

@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "draw": LOW | {"graph", "analysis", "record"},
     "view": LOW | {"graph", "analysis", "record"},
     "wrapper": MIDDLE | {"draw", "view"},
-    "demo": MIDDLE | {"draw", "view", "wrapper"},
-    "cli": MIDDLE | {"draw", "view", "wrapper", "demo"},
-    "__init__": MIDDLE | {"draw", "view", "wrapper"},
+    "explanation": MIDDLE | {"draw", "view"},
+    "demo": MIDDLE | {"draw", "view", "wrapper", "explanation"},
+    "cli": MIDDLE | {"draw", "view", "wrapper", "explanation", "demo"},
+    "__init__": MIDDLE | {"draw", "view", "wrapper", "explanation"},
 }
 HOMES = {
     "torch": {"intercept", "wrapper", "probe", "demo"},

@@ -13,7 +13,9 @@ from headscape.probe.copies import Given
 from headscape.trace.trace import Trace
 
 
-def judging_trace(model: nn.Module, inputs: Any, *, target: Target = None) -> Trace:
+def judging_trace(
+    model: nn.Module, inputs: Any, *, target: Target = None, tokens: Any = None, classes: Any = None
+) -> Trace:
     """Capture a pass with all that measures need: every weight, states, and gradients of the watched score.
 
     The model's own gradients are left as they were.
@@ -22,6 +24,8 @@ def judging_trace(model: nn.Module, inputs: Any, *, target: Target = None) -> Tr
     ----------
     model, inputs, target
         As for :func:`judge`. Without scores and without a target no gradient is taken.
+    tokens, classes
+        Labels, as for :func:`headscape.capture`.
     """
     given = Given.of(inputs)
     before = [p.grad for p in model.parameters()]
@@ -31,7 +35,8 @@ def judging_trace(model: nn.Module, inputs: Any, *, target: Target = None) -> Tr
     for parameter in needs:  # a frozen model has no graph for the gradients to come through
         parameter.requires_grad_(True)
     try:
-        with torch.enable_grad(), capture(model, keep="all", states=True, gradients=True) as run:
+        watching = capture(model, tokens, "all", classes=classes, states=True, gradients=True)
+        with torch.enable_grad(), watching as run:
             output = given.call(model)()
         score = _watched(run.trace, output, target)
         if score is not None and score.requires_grad:

@@ -24,6 +24,7 @@ from headscape.probe.evidence import judging_trace
 from headscape.probe.knock_out import Knocker
 from headscape.probe.ranks import spearman
 from headscape.probe.removals import Removal, Unit, every
+from headscape.probe.results import KnockOuts
 from headscape.trace.trace import Trace
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -151,6 +152,8 @@ def judge(
         Of the drawn edges and the random order.
     most_tokens : int
         As for :func:`headscape.knock_out`.
+    knocked : KnockOuts, optional
+        What removing each of these units alone did, where that is known already; saves the runs.
 
     Returns
     -------
@@ -193,6 +196,7 @@ class _Settings:
     curves: bool = True
     seed: int = 0
     most_tokens: int = 8192
+    knocked: KnockOuts | None = None
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "_Settings":
@@ -286,7 +290,7 @@ class _Court:
     def sentence(self, numbers: dict[str, list[Any]], missing: dict[str, str]) -> Judgement:
         """Knock the units out and compare."""
         removals = [Removal(self.units, (part,)) for part in self.parts]
-        done = self._knocker.remove(removals, by=self.by, target=self.target)
+        done = self._knocked(removals)
         effects = np.abs(done.change if done.change is not None else done.output_change).astype(np.float64)
         at = self._places()
         scores = {name: np.stack([one[at] for one in found], 1) for name, found in numbers.items()}
@@ -309,6 +313,17 @@ class _Court:
             self.units, self.by, tuple(order), tuple(self.parts), effects, scores, rho, fractions, deletion,
             insertion, missing,
         )  # fmt: skip
+
+    def _knocked(self, removals: list[Removal]) -> KnockOuts:
+        known = self._settings.knocked
+        if known is None:
+            return self._knocker.remove(removals, by=self.by, target=self.target)
+        if known.by != self.by or list(known.removals) != removals:
+            raise OptionError(
+                f"judge() was given knocked={known!r}, which does not remove each of its {len(removals)} "
+                f"{self.units} by {self.by!r}, one by one. Leave knocked= out."
+            )
+        return known
 
     def _places(self) -> npt.NDArray[np.int64]:
         """Return where the knocked-out units stand among all that measures number."""
