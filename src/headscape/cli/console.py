@@ -34,6 +34,11 @@ def _console(*, error: bool = False) -> Console:
     )
 
 
+def open_console() -> Console:
+    """Return the console that tables are printed to."""
+    return _console()
+
+
 def say(text: str) -> None:
     """Print a line; nothing in it is markup."""
     _console().print(Text(text))
@@ -137,6 +142,11 @@ def _kinds(comparison: "Comparison") -> Table:
         shares = (f"{share:.0%}".replace("%", " %") for share in (kind.linear, kind.encoder))
         table.add_row(kind.kind, str(kind.size), *shares)
     return table
+
+
+def say_place(title: str, path: Path) -> None:
+    """Print where a file lies and how large it is."""
+    say(f"{title} {_place(path)}")
 
 
 def _place(path: Path) -> str:

@@ -9,10 +9,11 @@ import typer
 
 from headscape import __version__
 from headscape.cli.console import fail, open_address, open_page, report, report_real, say, training_bar
-from headscape.errors import HeadscapeError, OptionError
+from headscape.errors import HeadscapeError, OptionError, expect_option
 
 if TYPE_CHECKING:
     from headscape.demo.run import DemoResult
+    from headscape.explanation.explanation import Explanation
 
 app = typer.Typer(
     add_completion=False,
@@ -116,6 +117,78 @@ def demo(
     if quick:
         say("This was a quick look: the models are hardly trained and the numbers mean little.")
     _open(found.written.page, open_)
+
+
+@app.command()
+def explain(
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts for the model to read.", metavar="TEXT...")
+    ] = None,
+    model: Annotated[str, typer.Option(help="minilm, tweets or stories.")] = "minilm",
+    weights: Annotated[
+        Path | None, typer.Option(help="With --model stories: folder or file of its weights.")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="With --model stories: fetch its weights (once).")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("explanation"),
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    open_: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page where there is a desktop.")
+    ] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="With --model tweets: train briefly, only to see it work.")
+    ] = False,
+) -> None:
+    """Say what each attention head of a model is for, and write explanation.png, .pdf, .html and .txt.
+
+    Each head is removed in turn and the model's answer is watched. The encoder of tweets is trained first
+    (about a minute) and kept. For a model of your own use Python: headscape.explain(model, inputs).figure()
+    """
+    import time
+
+    from headscape.cli.explained import report_explanation
+
+    start = time.perf_counter()
+    if model != "stories" and (weights is not None or download):
+        _misuse("--weights and --download go with --model stories.")
+    if model != "tweets" and quick:
+        _misuse("--quick goes with --model tweets; the other models are not trained.")
+    from headscape.demo.explained import save_explanation
+    from headscape.demo.results import prepare_folder
+    from headscape.draw.theme import choose_theme
+
+    choose_theme(theme)
+    prepare_folder(out)
+    found = _explain(model, texts or [], weights, download=download, quick=quick)
+    saved = save_explanation(found, out, theme=theme)
+    report_explanation(found, saved, time.perf_counter() - start)
+    if quick:
+        say("This was a quick look: the model is hardly trained and the numbers mean little.")
+    _open(saved.page, open_)
+
+
+def _explain(
+    model: str, texts: list[str], weights: Path | None, *, download: bool, quick: bool
+) -> "Explanation":
+    from dataclasses import replace
+
+    from headscape.demo import explained
+    from headscape.demo.run import MADE_UP_RECIPE, MADE_UP_TEXTS
+
+    expect_option("headscape explain", "model", model, explained.MODELS)
+    explained.check_texts(texts)
+    with training_bar("explaining") as progress:
+        if model == "minilm":
+            return explained.explain_minilm(texts, progress=progress)
+        if model == "stories":
+            return explained.explain_stories(texts, weights=weights, download=download, progress=progress)
+    recipe = replace(MADE_UP_RECIPE, epochs=_QUICK_EPOCHS) if quick else MADE_UP_RECIPE
+    count = _QUICK_TEXTS if quick else MADE_UP_TEXTS
+    with training_bar("training on tweets") as training:
+        trained = explained.train_tweets(recipe, count, progress=training)
+    with training_bar("explaining") as progress:
+        return explained.explain_tweets(trained, texts, progress=progress)
 
 
 def _misuse(message: str) -> NoReturn:

@@ -19,7 +19,7 @@ Reals = npt.NDArray[np.float64]
 # Token rows that can be read at the page's size; of more, the weightiest have a row each.
 MOST_ROWS = 22
 # Titles of the columns of token rows.
-ROUTES, DIRECT, WITHOUT = "brings by routes", "adds directly", "without it"
+ROUTES, DIRECT, WITHOUT = "brings by routes", "adds directly", "nobody attends to it"
 
 
 def fill_sheet(page: "Explanation", head: tuple[int, int] | None) -> Sheet:
@@ -40,7 +40,7 @@ def fill_sheet(page: "Explanation", head: tuple[int, int] | None) -> Sheet:
     labels = token_labels(found, example)
     return Sheet(
         title=f"What each attention head of {page.name} is for",
-        said=f"Score: {short_target(page)}",
+        said=f"Score: {short_target(page)}. {_drawn(page)}",
         unit=unit_of(page),
         changes=page.changes(),
         roles=found.roles,
@@ -70,6 +70,15 @@ def short_target(page: "Explanation") -> str:
     if page.is_own:
         return "similarity of the answer's vector to itself, untouched"
     return page.target.removeprefix("the score given as ")
+
+
+def _drawn(page: "Explanation") -> str:
+    many = page.found.trace.batch
+    word = "text" if page.texts else "example"
+    if many == 1:
+        return f"One {word}."
+    text = f" “{page.texts[page.example]}”" if page.texts else ""
+    return f"a, e: {many} {word}s; b, c, d, f: {word} {page.example + 1}{text}."
 
 
 def real_tokens(found: "Measured", example: int) -> list[tuple[int, int]]:
@@ -125,9 +134,8 @@ def token_shares(account: Direct, example: int) -> dict[tuple[int, int], float]:
         if behind is not None:
             own = trace.sides[call.query_side].length - behind.shape[1]
             _add(found, call.query_side, behind[example], own)
-    for number, side in enumerate(_sides_of_inputs(account)):
-        values = account.inputs[number][example]
-        _add(found, side, values, trace.sides[side].length - len(values))
+    for values, number in zip(account.inputs, _sides_of_inputs(account), strict=True):
+        _add(found, number, values[example], trace.sides[number].length - values.shape[1])
     return found
 
 
@@ -178,9 +186,7 @@ def choose_rows(
     return [known[n] for n in best.tolist()]
 
 
-def _gathered(
-    values: Reals, known: list[tuple[int, int]], rows: list[tuple[int, int]], adds: bool
-) -> Reals:
+def _gathered(values: Reals, known: list[tuple[int, int]], rows: list[tuple[int, int]], adds: bool) -> Reals:
     """Return the rows' numbers, and behind them, where there are others, the sum of those (if they add)."""
     at = dict(zip(known, values.tolist(), strict=True))
     own = [at.pop(row) for row in rows]

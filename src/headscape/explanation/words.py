@@ -1,6 +1,6 @@
 """An explanation in words: the caption of its figure, and all findings as plain text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from headscape.explanation.explanation import Explanation
 
 # Heads, tokens and measures listed in the text; the tables of the findings hold all.
-MOST_HEADS, MOST_TOKENS = 10, 8
+MOST_HEADS, MOST_TOKENS, MOST_EXAMPLES = 10, 8, 8
+# What no page of this kind can know.
+LIMITS = (
+    "Heads were removed one by one: heads that stand in for each other look unimportant alone.",
+    "Roles say where heads look on these texts, not what the model needs them for.",
+    "What a part adds directly leaves out what later parts make of it; knock-outs include that.",
+)
 WAYS = {"zero": "its output set to zero", "mean": "its output set to its mean over these inputs"}
 
 
@@ -61,23 +67,25 @@ def caption_of(page: "Explanation") -> str:
             f"(b) What attention and feed-forward parts add directly to the score of example {example + 1} "
             f"({shares.score:.2f}; {how})."
         )
+    if found.topology is not None:
+        said.append(
+            f"(c) Mean H0 bar of each head's token graph (distance 1 − weight), example {example + 1}."
+        )
     routes = "" if found.routes is None else _routes(page)
     said.append(
-        f"(c) Example {example + 1} ({answer_of(page, example)}): {routes}"
+        f"(d) Example {example + 1} ({answer_of(page, example)}): {routes}"
         "bars: what routes bring from each token, what the states at it add directly, and the change of the "
         "score when nobody attends to it (rows scaled back to 1)."
     )
     if found.judged.measures:
         name, rho, spread, *_ = found.judged.rows()[0]
+        sure = f" ± {spread:.2f}, standard deviation over examples" if found.trace.batch > 1 else ""
         said.append(
-            f"(d) Spearman correlation of each measure of heads with the size of (a), one dot an example, bar: "
-            f"mean; best: {name} ({rho:.2f} ± {spread:.2f}, standard deviation over examples)."
+            "(e) Spearman correlation of each measure of heads with the size of (a), one dot an example, "
+            f"bar: mean; best: {name} ({rho:.2f}{sure})."
         )
     if found.topology is not None:
-        said.append(
-            f"(e) Mean H0 bar of each head's token graph (distance 1 − weight), example {example + 1}. (f, g) Bars, and components b0 "
-            "and cycles over the weight, of the head drawn."
-        )
+        said.append("(f) H0 and H1 bars of the framed head's token graph, and its components and cycles.")
     return " ".join(said)
 
 
@@ -86,7 +94,7 @@ def _routes(page: "Explanation") -> str:
     if routes is None:
         return ""
     return (
-        f"information-flow routes above {routes.tau:g} of a state, which bring {routes.mass:.0%} of the answer "
+        f"information-flow routes above {routes.tau:g} of a state bring {routes.mass:.0%} of the answer "
         "from the inputs; "
     )
 
@@ -102,20 +110,20 @@ def text_of(page: "Explanation") -> str:
     """Return all findings as text; see :meth:`Explanation.text`."""
     title = f"What each attention head of {page.name} is for"
     parts = [
-        f"{title}\n{'=' * len(title)}\n{repr(page)}\nOn {texts_of(page)}. Score: {page.target}.",
+        f"{title}\n{'=' * len(title)}\n{page!r}\nOn {texts_of(page)}. Score: {page.target}.",
         _section("Roles of heads", role_lines(page)),
         _section(f"Heads whose removal moves the {unit_of(page)} most", head_lines(page)),
         _section("What the answer is made of", layer_lines(page)),
         _section("Flow to the answer, by token", token_lines(page)),
-        _section("Measures held against the knock-outs", page.found.judged.table().splitlines()),
+        _section("Measures held against the knock-outs", judged_lines(page)),
         _section("Topology", topology_lines(page)),
-        _section("What is not known", page.missing or ("Nothing was left out.",)),
+        _section("What is not known", (*page.missing, *LIMITS)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _section(title: str, lines: object) -> str:
-    body = "\n".join(lines)  # type: ignore[call-overload]
+def _section(title: str, lines: Iterable[str]) -> str:
+    body = "\n".join(lines)
     return f"{title}\n{'-' * len(title)}\n{body}" if body else ""
 
 
@@ -166,7 +174,7 @@ def layer_lines(page: "Explanation") -> Iterator[str]:
 
 def token_lines(page: "Explanation") -> Iterator[str]:
     """Return for every example its answer and its weightiest tokens by each measure."""
-    for example in range(page.found.trace.batch):
+    for example in range(min(page.found.trace.batch, MOST_EXAMPLES)):
         name = f": {page.texts[example]}" if page.texts else ""
         yield f"example {example + 1}{name} ({answer_of(page, example)})"
         labels, known = token_labels(page.found, example), real_tokens(page.found, example)
@@ -176,7 +184,23 @@ def token_lines(page: "Explanation") -> Iterator[str]:
             order = np.argsort(-np.abs(values), kind="stable")[:MOST_TOKENS].tolist()
             form = "{:.0f} %" if unit == "%" else "{:+.3f}"
             listed = ", ".join(f"{labels[known[n]]} {form.format(values[n])}" for n in order)
-            yield f"  {title:<18}{listed}"
+            yield f"  {title:<22}{listed}"
+
+
+def judged_rows(page: "Explanation") -> list[tuple[str, str, str]]:
+    """Return each measure, its mean rank correlation with the knock-outs, and the spread over examples."""
+    several = page.found.trace.batch > 1
+    return [
+        (name, "constant" if np.isnan(rho) else f"{rho:.2f}", f"± {spread:.2f}" if several else "")
+        for name, rho, spread, *_ in page.found.judged.rows()
+    ]
+
+
+def judged_lines(page: "Explanation") -> Iterator[str]:
+    """Return how well each measure foretells what knock-outs do."""
+    yield f"Spearman correlation of {len(page.found.heads)} heads' measures with the size of their effects"
+    for name, rho, spread in judged_rows(page):
+        yield f"{name:<22}{rho:>8} {spread}".rstrip()
 
 
 def topology_lines(page: "Explanation") -> Iterator[str]:
@@ -199,5 +223,3 @@ def topology_lines(page: "Explanation") -> Iterator[str]:
             known = [len(bars) for bars in layer.h1 if not bars.stopped]
             line += f", H1 bars {np.mean(known):.1f} a head" if known else ", H1 not known"
         yield line
-
-

@@ -64,7 +64,9 @@ def _vectors(output: Any, found: Rerun, real: Tensor) -> Tensor:
     values = dict(output) if hasattr(output, "keys") else output
     tables = [one for one in tensors_in((values,)) if one.is_floating_point() and one.dim() > 1]
     if not tables:
-        raise ShapeError("the model returned no table of numbers, so it has no vector to watch. Pass target=.")
+        raise ShapeError(
+            "the model returned no table of numbers, so it has no vector to watch. Pass target=."
+        )
     states, (batch, tokens) = tables[0], real.shape
     if states.dim() == 2 and batch == 1 and len(states) == tokens:  # one text, without an axis of examples
         states = states[None]

@@ -3,17 +3,19 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from headscape.analysis.routes import RouteKind
-from headscape.draw.sheet.heads import _few
+from headscape.draw.sheet.heads import few
 from headscape.draw.sheet.page import SMALL, Page, name_axis, plain
 from headscape.draw.sheet.parts import Column, Sheet
-from headscape.draw.theme import Theme
 
-# Points of the line that the whole answer would pass.
-_WIDEST = 7.0
-# Share of a column's width between columns.
+# Points of the widest line.
+_WIDEST = 5.0
+# A line of the routes: the call it passes, and the rows where it starts and ends.
+Line = tuple[int, int, int]
+# Between columns.
 _GAP_IN = 0.14
 
 
@@ -40,45 +42,57 @@ def _draw_routes(page: Page, axes: Axes, sheet: Sheet) -> None:
     axes.set_xlim(0, calls + 0.25)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.xaxis.set_major_locator(FixedLocator([at + 0.5 for at in _few(calls)]))
+    axes.xaxis.set_major_locator(FixedLocator([at + 0.5 for at in few(calls)]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: sheet.calls[int(at)]))
     name_axis(axes, theme, x="layer (left: input, right: answer)")
     if sheet.routes is None:
         page.absent(axes, "routes not known: see the text")
         return
-    places = {row: n for n, row in enumerate(sheet.rows)}
-    rest = len(sheet.rows)
-    edges = sheet.routes.edges
-    for kind, colour in ((RouteKind.RESIDUAL, theme.residual), (RouteKind.ATTENTION, theme.one)):
-        found = edges.select(edges.kind == kind)
-        found = found.select(np.argsort(found.importance))
-        lines, sizes = [], []
-        for call, query, key, importance in zip(
-            found.layer.tolist(), found.query.tolist(), found.key.tolist(), found.importance, strict=True
-        ):
-            of_query, of_key = sheet.sides[call]
-            start, end = places.get((of_key, key), rest), places.get((of_query, query), rest)
-            if kind is RouteKind.RESIDUAL:
-                start = end
-            lines.append([(call, start), (call + 1, end)])
-            sizes.append(float(importance))
-        _draw_lines(axes, lines, np.array(sizes), colour, theme, str(kind.name).lower())
+    lines = {kind: _lines(sheet, kind) for kind in (RouteKind.RESIDUAL, RouteKind.ATTENTION)}
+    most = max((share for found in lines.values() for share in found.values()), default=1.0)
+    for kind, found in lines.items():
+        colour = theme.residual if kind is RouteKind.RESIDUAL else theme.one
+        _draw_lines(axes, found, most, colour, kind.name.lower())
+    places, rest = _places(sheet)
     answer = sheet.routes.answer
     for token in np.flatnonzero(answer.rows > 0.005).tolist():
         at = places.get((answer.side, token), rest)
         size = 2 + 40 * float(answer.rows[token])
-        axes.scatter([calls], [at], s=size, color=theme.ink, linewidths=0, zorder=5, clip_on=False, gid="answer")
+        axes.scatter(
+            [calls], [at], s=size, color=theme.ink, linewidths=0, zorder=5, clip_on=False, gid="answer"
+        )
 
 
-def _draw_lines(
-    axes: Axes, lines: list[list[tuple[float, float]]], share: np.ndarray, colour: str, theme: Theme, gid: str
-) -> None:
+def _places(sheet: Sheet) -> tuple[dict[tuple[int, int], int], int]:
+    """Return the row of each token that has one, and the row of all others."""
+    return {row: n for n, row in enumerate(sheet.rows)}, len(sheet.rows)
+
+
+def _lines(sheet: Sheet, kind: RouteKind) -> dict[Line, float]:
+    """Return the share of the answer by line; edges of tokens that share a row share a line."""
+    found: dict[Line, float] = {}
+    if sheet.routes is None:
+        return found
+    edges = sheet.routes.edges
+    edges = edges.select(edges.kind == kind)
+    places, rest = _places(sheet)
+    ends = zip(edges.layer.tolist(), edges.query.tolist(), edges.key.tolist(), strict=True)
+    for (call, query, key), share in zip(ends, edges.importance.tolist(), strict=True):
+        of_query, of_key = sheet.sides[call]
+        end = places.get((of_query, query), rest)
+        start = end if kind is RouteKind.RESIDUAL else places.get((of_key, key), rest)
+        found[call, start, end] = found.get((call, start, end), 0.0) + share
+    return found
+
+
+def _draw_lines(axes: Axes, found: dict[Line, float], most: float, colour: str, gid: str) -> None:
     """Draw lines as wide as their share of the answer, the faint ones paler."""
-    from matplotlib.colors import to_rgba
-
-    colours = [to_rgba(colour, float(np.clip(0.18 + 6 * one, 0, 0.95))) for one in share]
-    widths = np.clip(_WIDEST * np.sqrt(share) * 0.6, 0.15, _WIDEST)
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=widths, capstyle="round", gid=gid))
+    order = sorted(found, key=lambda line: found[line])
+    part = [found[line] / most for line in order]
+    ends = [[(call, start), (call + 1, end)] for call, start, end in order]
+    colours = [to_rgba(colour, min(0.1 + 3 * one, 0.95)) for one in part]
+    widths = [max(_WIDEST * one, 0.3) for one in part]
+    axes.add_collection(LineCollection(ends, colors=colours, linewidths=widths, capstyle="round", gid=gid))
 
 
 def _draw_column(page: Page, axes: Axes, column: Column, rows: int, unit: str) -> None:
@@ -93,7 +107,7 @@ def _draw_column(page: Page, axes: Axes, column: Column, rows: int, unit: str) -
         page.absent(axes, "not known")
         return
     values = np.nan_to_num(column.values)
-    for_answer = values < 0 if column.title.startswith("without") else values >= 0
+    for_answer = values < 0 if column.title.startswith("nobody") else values >= 0
     colours = np.where(for_answer, theme.plus, theme.minus) if words != "%" else [theme.one] * len(values)
     axes.barh(range(len(values)), values, 0.62, color=list(colours), gid=column.title)
     axes.axvline(0, color=theme.ink, linewidth=0.5)

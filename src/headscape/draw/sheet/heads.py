@@ -3,6 +3,8 @@
 import textwrap
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from headscape.draw.sheet.page import SMALL, Page, diverging, name_axis
@@ -43,14 +45,14 @@ def draw_heads(page: Page, sheet: Sheet, left: float, top: float, width: float, 
     axes.grid(which="minor", color=theme.paper, linewidth=0.6)
     axes.tick_params(which="minor", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(min(heads, 12), integer=True))
-    axes.yaxis.set_major_locator(FixedLocator(_few(calls)))
+    axes.yaxis.set_major_locator(FixedLocator(few(calls)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: sheet.calls[int(at)]))
     name_axis(axes, theme, x="head", y="layer")
     for spine in axes.spines.values():
         spine.set_visible(False)
     bar = page.axes(left + width - 0.36, top, 0.07, height)
     scale = page.figure.colorbar(image, cax=bar)
-    scale.outline.set_visible(False)  # type: ignore[operator]
+    scale.outline.set_visible(False)
     scale.locator = MaxNLocator(5, steps=[1, 2, 5, 10])
     scale.update_ticks()
     bar.tick_params(labelsize=SMALL, length=2, width=0.6, pad=2, colors=theme.ink, color=theme.rim)
@@ -58,17 +60,12 @@ def draw_heads(page: Page, sheet: Sheet, left: float, top: float, width: float, 
     if min((width - 0.42) / heads, height / calls) * 72 >= _ROOM:
         _write_letters(page, sheet, table / most, axes)
     call, head = sheet.head
-    frame = {"fill": False, "edgecolor": theme.ink, "linewidth": 1.0, "gid": "strongest"}
-    axes.add_patch(_rectangle(head, call, frame))
+    frame = Rectangle((head - 0.5, call - 0.5), 1, 1, fill=False, edgecolor=theme.ink, linewidth=1.2)
+    frame.set_gid("strongest")
+    axes.add_patch(frame)
     listed = "   ".join(f"{LETTERS[name]} {name} {many}" for name, many in sheet.roles.counts().items())
     key = _wrapped(listed)
     page.write(left, top + height + 0.34, key, gid="roles")
-
-
-def _rectangle(head: int, call: int, style: dict[str, object]) -> object:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((head - 0.5, call - 0.5), 1, 1, **style)  # type: ignore[arg-type]
 
 
 def _wrapped(listed: str) -> str:
@@ -77,12 +74,13 @@ def _wrapped(listed: str) -> str:
     return "\n".join(textwrap.wrap(whole, _KEY_WIDTH, drop_whitespace=True)).replace("\u00a0", " ")
 
 
-def _few(count: int, most: int = 12) -> list[int]:
+def few(count: int, most: int = 12) -> list[int]:
+    """Return ticks for so many places."""
     step = -(-count // most)
     return list(range(0, count, step))
 
 
-def _write_letters(page: Page, sheet: Sheet, share: Reals, axes: object) -> None:
+def _write_letters(page: Page, sheet: Sheet, share: Reals, axes: Axes) -> None:
     theme = page.theme
     colours = diverging(theme)
     ends = sorted((theme.paper, theme.ink), key=lambda colour: float(oklab(colour)[0]))
@@ -92,6 +90,4 @@ def _write_letters(page: Page, sheet: Sheet, share: Reals, axes: object) -> None
             red, green, blue, _ = colours((float(np.nan_to_num(value)) + 1) / 2)
             cell = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
             ink = ends[0] if oklab(cell)[0] > 0.6 else ends[1]
-            axes.text(  # type: ignore[attr-defined]
-                head, call, letter, ha="center", va="center", fontsize=SMALL, color=ink, gid="role"
-            )
+            axes.text(head, call, letter, ha="center", va="center", fontsize=SMALL, color=ink, gid="role")

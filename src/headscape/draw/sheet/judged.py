@@ -19,7 +19,9 @@ def draw_judged(page: Page, axes: Axes, sheet: Sheet) -> None:
         rho = one.rho[np.isfinite(one.rho)]
         colour = theme.soft if one.name == "random" else theme.one
         if not len(rho):
-            axes.text(0.02, row, "constant: no order", fontsize=SMALL, va="center", color=theme.soft, gid="none")
+            axes.text(
+                0.02, row, "constant: no order", fontsize=SMALL, va="center", color=theme.soft, gid="none"
+            )
             continue
         mean, spread = float(rho.mean()), float(rho.std())
         axes.plot([mean - spread, mean + spread], [row, row], color=colour, linewidth=1.0, gid="spread")

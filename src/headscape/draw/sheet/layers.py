@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from headscape.draw.sheet.heads import _few
+from headscape.draw.sheet.heads import few
 from headscape.draw.sheet.page import SMALL, Page, name_axis
 from headscape.draw.sheet.parts import Sheet
 from headscape.draw.theme import Theme
@@ -32,7 +32,7 @@ def draw_parts(page: Page, axes: Axes, sheet: Sheet) -> None:
 
 def _key(axes: Axes, theme: Theme) -> None:
     words = (("attention", theme.one), ("feed-forward", theme.heads[4]), ("input, offsets", theme.soft))
-    at = 0.01
+    at = 0.03
     for word, colour in words:
         axes.text(
             at, 1.0, f"■ {word}", transform=axes.transAxes, color=colour, fontsize=SMALL, va="top", gid="key"
@@ -45,7 +45,7 @@ def draw_sums(page: Page, axes: Axes, sheet: Sheet) -> None:
     theme = page.theme
     calls = len(sheet.changes)
     axes.set_xlim(-1.6, calls + 0.6)
-    ticks = _few(calls)
+    ticks = few(calls)
     axes.xaxis.set_major_locator(FixedLocator([-1, *ticks, calls]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: _name(sheet, int(at))))
     name_axis(axes, theme, x="layer", y="mean H0 bar")
@@ -61,7 +61,13 @@ def draw_sums(page: Page, axes: Axes, sheet: Sheet) -> None:
     call, head = sheet.head
     if np.isfinite(means[call][head]):
         axes.scatter(
-            [call], [means[call][head]], s=26, facecolors="none", edgecolors=theme.ink, linewidths=0.8, gid="ring"
+            [call],
+            [means[call][head]],
+            s=26,
+            facecolors="none",
+            edgecolors=theme.ink,
+            linewidths=0.8,
+            gid="ring",
         )
     axes.set_ylim(-0.04, 1.04)
     axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))

@@ -1,6 +1,7 @@
 """The paper of a page of panels: places in inches from its top left corner, headings, and small type."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,18 @@ class Page:
         axes.set_axisbelow(True)
         return axes
 
-    def write(self, left: float, top: float, words: str, *, gid: str, soft: bool = False, **style: Any) -> Text:
+    def write(
+        self, left: float, top: float, words: str, *, gid: str, soft: bool = False, **style: Any
+    ) -> Text:
         """Write plain text whose upper left corner is at a place."""
         colour = self.theme.soft if soft else self.theme.ink
-        usual: dict[str, Any] = {"fontsize": SMALL, "color": colour, "va": "top", "ha": "left", "linespacing": 1.35}
+        usual: dict[str, Any] = {
+            "fontsize": SMALL,
+            "color": colour,
+            "va": "top",
+            "ha": "left",
+            "linespacing": 1.35,
+        }
         return self.figure.text(
             left / WIDTH_IN, 1 - top / HEIGHT_IN, words, parse_math=False, gid=gid, **{**usual, **style}
         )
@@ -70,7 +79,7 @@ def name_axis(axes: Axes, theme: Theme, *, x: str = "", y: str = "") -> None:
 def shrink(axes: Axes) -> None:
     """Set all text of axes that other charts share in this page's type."""
     for text in axes.findobj(Text):
-        text.set_fontsize(SMALL)  # type: ignore[attr-defined]
+        text.set_fontsize(SMALL)
     axes.tick_params(labelsize=SMALL, length=2, width=0.6, pad=2)
 
 
@@ -78,7 +87,7 @@ def diverging(theme: Theme) -> Colormap:
     """Even steps from what speaks for the answer, over the paper's colour, to what speaks against it."""
     ends = oklab(theme.plus), oklab(theme.plane), oklab(theme.minus)
     steps = np.linspace(0, 1, 128)[:, None]
-    half = [start + (end - start) * steps for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    half = [start + (end - start) * steps for start, end in pairwise(ends)]
     return ListedColormap(from_oklab(np.concatenate(half))).with_extremes(bad=theme.paper)
 
 

@@ -1,5 +1,9 @@
 """The page: small panels about what each head of a model is for, aligned, fit for print."""
 
+from typing import cast
+
+from matplotlib.axes import Axes
+
 from headscape.draw.canvas import AttentionFigure, open_figure
 from headscape.draw.sheet.flow import draw_flow
 from headscape.draw.sheet.heads import draw_heads
@@ -12,7 +16,7 @@ from headscape.draw.theme import choose_theme
 
 # Inches. Left edges of headings, and of the axes beneath them, in both columns; right edge of all.
 _LEFT, _RIGHT = 0.12, 3.85
-_LEFT_AXES, _RIGHT_AXES, _END = 0.55, 4.3, 6.88
+_LEFT_AXES, _RIGHT_AXES, _END = 0.55, 4.3, 6.78
 
 
 def draw_sheet(sheet: Sheet, theme: str = "light") -> AttentionFigure:
@@ -48,16 +52,18 @@ def draw_sheet(sheet: Sheet, theme: str = "light") -> AttentionFigure:
     page.head(_RIGHT, 1.98, "c", "Topology of every head: 0 one hub, 1 no attention")
     draw_sums(page, page.axes(_RIGHT_AXES, 2.2, _END - _RIGHT_AXES, 0.85), sheet)
     page.head(_LEFT, 3.46, "d", "Flow to the answer: routes, and what each token does to the score")
-    draw_flow(page, sheet, (0.95, 3.86, _END - 0.95, 2.62), 3.85)
-    page.head(_LEFT, 6.96, "e", "Measures of heads against (a)")
+    page.write(4.92, 3.475, "■ for the answer", gid="for", color=colours.plus)
+    page.write(5.95, 3.475, "■ against it", gid="against", color=colours.minus)
+    draw_flow(page, sheet, (0.95, 3.82, _END - 0.95, 2.66), 3.72)
+    page.head(_LEFT, 6.96, "e", "How well measures foretell (a)")
     draw_judged(page, page.axes(1.25, 7.2, 3.5 - 1.25, 1.6), sheet)
     call, head = sheet.head
     page.head(_RIGHT, 6.96, "f", f"Token graph of the framed head: layer {sheet.calls[call]}, head {head}")
-    draw_shape(page, sheet, _RIGHT_AXES, 7.36, _END - _RIGHT_AXES, 1.44)
-    return page.figure  # type: ignore[return-value]
+    draw_shape(page, sheet, _RIGHT_AXES, 7.32, _END - _RIGHT_AXES, 1.48)
+    return cast("AttentionFigure", page.figure)
 
 
-def _upper(page: Page):  # type: ignore[no-untyped-def]
+def _upper(page: Page) -> Axes:
     axes = page.axes(_RIGHT_AXES, 0.88, _END - _RIGHT_AXES, 0.98)
     axes.tick_params(labelbottom=False)
     return axes
