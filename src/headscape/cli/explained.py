@@ -44,8 +44,8 @@ def report_explanation(page: "Explanation", saved: "Saved", seconds: float) -> N
     judged = Table("measure of heads", title="\nMeasures held against the knock-outs", title_justify="left")
     judged.add_column("Spearman", justify="right")
     judged.add_column("over texts")
-    for row in judged_rows(page):
-        judged.add_row(*map(Text, row))
+    for measure in judged_rows(page):
+        judged.add_row(*map(Text, measure))
     console.print(judged)
     say("\nTopology")
     for line in topology_lines(page):

@@ -133,6 +133,7 @@ def explain(
     ] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("explanation"),
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    draw: Annotated[int, typer.Option(help="Which of the texts is drawn, from 1.", min=1)] = 1,
     open_: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page where there is a desktop.")
     ] = True,
@@ -160,7 +161,7 @@ def explain(
 
     choose_theme(theme)
     prepare_folder(out)
-    found = _explain(model, texts or [], weights, download=download, quick=quick)
+    found = _explain(model, texts or [], weights, download=download, quick=quick, example=draw - 1)
     saved = save_explanation(found, out, theme=theme)
     report_explanation(found, saved, time.perf_counter() - start)
     if quick:
@@ -169,7 +170,7 @@ def explain(
 
 
 def _explain(
-    model: str, texts: list[str], weights: Path | None, *, download: bool, quick: bool
+    model: str, texts: list[str], weights: Path | None, *, download: bool, quick: bool, example: int
 ) -> "Explanation":
     from dataclasses import replace
 
@@ -180,15 +181,17 @@ def _explain(
     explained.check_texts(texts)
     with training_bar("explaining") as progress:
         if model == "minilm":
-            return explained.explain_minilm(texts, progress=progress)
+            return explained.explain_minilm(texts, example=example, progress=progress)
         if model == "stories":
-            return explained.explain_stories(texts, weights=weights, download=download, progress=progress)
+            return explained.explain_stories(
+                texts, weights=weights, download=download, example=example, progress=progress
+            )
     recipe = replace(MADE_UP_RECIPE, epochs=_QUICK_EPOCHS) if quick else MADE_UP_RECIPE
     count = _QUICK_TEXTS if quick else MADE_UP_TEXTS
     with training_bar("training on tweets") as training:
         trained = explained.train_tweets(recipe, count, progress=training)
     with training_bar("explaining") as progress:
-        return explained.explain_tweets(trained, texts, progress=progress)
+        return explained.explain_tweets(trained, texts, example=example, progress=progress)
 
 
 def _misuse(message: str) -> NoReturn:

@@ -52,7 +52,9 @@ def check_texts(texts: Sequence[str]) -> None:
             raise OptionError(f"text {number} is empty. Pass a text with words, or none at all.")
 
 
-def explain_minilm(texts: Sequence[str] = (), *, progress: Progress | None = None) -> Explanation:
+def explain_minilm(
+    texts: Sequence[str] = (), *, example: int = 0, progress: Progress | None = None
+) -> Explanation:
     """Explain all-MiniLM-L6-v2, whose answer is a vector: its similarity to itself is the score."""
     texts = texts or MORE_TEXTS
     check_texts(texts)
@@ -61,7 +63,7 @@ def explain_minilm(texts: Sequence[str] = (), *, progress: Progress | None = Non
     ids, mask = join_texts([row[0] for row in read])
     return explain(
         mini.model, {"input_ids": ids, "attention_mask": mask}, tokens=[row[1] for row in read],
-        texts=texts, name="all-MiniLM-L6-v2", progress=progress,
+        texts=texts, name="all-MiniLM-L6-v2", example=example, progress=progress,
     )  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def train_tweets(
 
 
 def explain_tweets(
-    tweets: TrainedTweets, texts: Sequence[str] = (), *, progress: Progress | None = None
+    tweets: TrainedTweets, texts: Sequence[str] = (), *, example: int = 0, progress: Progress | None = None
 ) -> Explanation:
     """Explain the encoder of tweets: the score of the class it names."""
     chosen = list(texts or tweets.unseen)
@@ -98,7 +100,7 @@ def explain_tweets(
     ids, labels = tweets.trained.read(chosen)
     return explain(
         tweets.trained.model, ids, tokens=labels, texts=chosen, classes=LABELS,
-        name="the 6-layer tweet encoder", progress=progress,
+        name="the 6-layer tweet encoder", example=example, progress=progress,
     )  # fmt: skip
 
 
@@ -108,6 +110,7 @@ def explain_stories(
     weights: Path | None = None,
     download: bool = False,
     environment: Mapping[str, str] = os.environ,
+    example: int = 0,
     progress: Progress | None = None,
 ) -> Explanation:
     """Explain the story-telling Llama: its next token. Parameters as for ``headscape demo``."""
@@ -126,7 +129,7 @@ def explain_stories(
         inputs["lengths"] = mask.sum(1)
     return explain(
         stories.model, inputs, tokens=[[names[i] for i in row] for row in rows], texts=texts, classes=names,
-        name="a story-telling Llama", progress=progress,
+        name="a story-telling Llama", example=example, progress=progress,
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def short_target(page: "Explanation") -> str:
     """Return the score in a few words."""
     if page.is_own:
         return "similarity of the answer's vector to itself, untouched"
-    return page.target.removeprefix("the score given as ")
+    return page.target.removeprefix("the score given as ").replace("the score (logit)", "logit")
 
 
 def _drawn(page: "Explanation") -> str:

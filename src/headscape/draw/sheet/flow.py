@@ -111,6 +111,7 @@ def _draw_column(page: Page, axes: Axes, column: Column, rows: int, unit: str) -
     colours = np.where(for_answer, theme.plus, theme.minus) if words != "%" else [theme.one] * len(values)
     axes.barh(range(len(values)), values, 0.62, color=list(colours), gid=column.title)
     axes.axvline(0, color=theme.ink, linewidth=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:.3g}".replace("-", "−")))
     axes.grid(axis="x", color=theme.rim, linewidth=0.5)
     axes.margins(x=0.06)

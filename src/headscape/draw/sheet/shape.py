@@ -23,6 +23,7 @@ def draw_shape(page: Page, sheet: Sheet, left: float, top: float, width: float, 
     layer = sheet.shape[call]
     upper = page.axes(left, top, width, 0.52 * height)
     draw_bars(upper, layer, head, page.theme)
+    _write_key(page, upper, layer, head)
     lower = page.axes(left, top + 0.52 * height + _GAP_IN, width, 0.48 * height - _GAP_IN)
     _draw_counts(page, lower, layer, head)
     for axes in (upper, lower):
@@ -35,6 +36,23 @@ def draw_shape(page: Page, sheet: Sheet, left: float, top: float, width: float, 
         shrink(axes)
     upper.tick_params(labelbottom=False)
     name_axis(lower, page.theme, x="weight from which two tokens are joined", y="count")
+
+
+def _write_key(page: Page, axes: Axes, layer: LayerTopology, head: int) -> None:
+    """Say what bars are, in words that fit above a chart as narrow as this."""
+    for written in list(axes.artists):
+        written.remove()
+    words = [("H0: components", page.theme.one)]
+    if layer.h1 is not None:
+        bars = layer.h1[head]
+        told = "unfilled cycles, ▸ open at the cut" if bars.is_open.any() else "unfilled cycles"
+        told = "not known" if bars.stopped else told if len(bars) else "no cycles"
+        words.append((f"H1: {told}", page.theme.minus))
+    for place, (text, colour) in enumerate(words):
+        axes.text(
+            0.36 * place, 1.03, text, transform=axes.transAxes, color=colour, va="bottom", gid="key",
+            parse_math=False,
+        )  # fmt: skip
 
 
 def _draw_counts(page: Page, axes: Axes, layer: LayerTopology, head: int) -> None:
