@@ -32,7 +32,7 @@ def report_explanation(page: "Explanation", saved: "Saved", seconds: float) -> N
         say(line)
     unit = unit_of(page)
     heads = Table("head", title=f"\nHeads whose removal moves the {unit} most", title_justify="left")
-    for column in (f"{unit} without it", "output moves", "adds directly"):
+    for column in ("size of the change", "mean change", "adds directly"):
         heads.add_column(column, justify="right")
     heads.add_column("role")
     for row in head_rows(page):

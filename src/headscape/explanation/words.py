@@ -57,7 +57,8 @@ def caption_of(page: "Explanation") -> str:
         f"{page.name}, {count} heads in {len(trace.calls)} layers, on {texts_of(page)}.",
         f"Score: {page.target}.",
         f"(a) Change of the score when a head is removed ({WAYS[heads.by]}), mean over examples; letters are "
-        f"roles named from where heads look. The strongest is layer {call} head {head} "
+        "roles named from where heads look. Framed: the head with the largest mean size of change, layer "
+        f"{call} head {head} "
         f"({_change(page, top)}; {found.roles.of(call, head).name}).",
     ]
     if found.direct is not None:
@@ -137,23 +138,26 @@ def role_lines(page: "Explanation") -> Iterator[str]:
 
 
 def head_rows(page: "Explanation", most: int = MOST_HEADS) -> list[tuple[str, str, str, str, str]]:
-    """Return the strongest heads: name, change of the score, change of the output, direct share, role."""
+    """Return the strongest heads: name, size and mean of the score's change, direct share, role.
+
+    They are in order of the size, the mean over examples of the change without its sign.
+    """
     found, rows = page.found, []
-    for n in found.heads.ranked()[:most]:
-        call, head = found.heads.removals[n].parts[0]
-        change = "" if found.heads.change is None else f"{float(found.heads.change[n].mean()):+.3f}"
+    heads = found.heads
+    for n in heads.ranked()[:most]:
+        call, head = heads.removals[n].parts[0]
+        change = "" if heads.change is None else f"{float(heads.change[n].mean()):+.3f}"
         direct = "" if found.direct is None else f"{float(found.direct.heads(call)[:, head].mean()):+.3f}"
-        output = f"{float(found.heads.output_change[n].mean()):.1%}"
-        role = found.roles.of(call, head)
-        rows.append((f"layer {call} head {head}", change, output, direct, str(role)))
+        size = f"{float(heads.effect[n]):.3f}"
+        rows.append((f"layer {call} head {head}", size, change, direct, str(found.roles.of(call, head))))
     return rows
 
 
 def head_lines(page: "Explanation") -> Iterator[str]:
     """Return the strongest heads as lines of text."""
-    yield f"{'head':<18}{'without it':>12}{'output':>9}{'adds directly':>15}  role"
-    for name, change, output, direct, role in head_rows(page):
-        yield f"{name:<18}{change:>12}{output:>9}{direct:>15}  {role}"
+    yield f"{'head':<18}{'mean size':>10}{'mean change':>13}{'adds directly':>15}  role"
+    for name, size, change, direct, role in head_rows(page):
+        yield f"{name:<18}{size:>10}{change:>13}{direct:>15}  {role}"
 
 
 def layer_lines(page: "Explanation") -> Iterator[str]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from headscape.errors import expect_index
 from headscape.intercept.assemble import answering_side
 from headscape.intercept.run import capture
 from headscape.probe.answers import Target
@@ -69,7 +70,8 @@ def _watched(trace: Trace, output: Any, target: Target) -> torch.Tensor | None:
         last = last - (padded.shape[1] - logits.shape[1])
         logits = logits[torch.arange(len(last)), torch.from_numpy(last.copy()).clamp_min(0)]
     logits = logits.reshape(trace.batch, -1)
-    best = torch.from_numpy(trace.outputs.class_ids[:, 0].astype(np.int64))
-    ids = best if target is None else torch.full_like(best, int(target))
+    ids = torch.from_numpy(trace.outputs.class_ids[:, 0].astype(np.int64))
+    if target is not None:
+        ids = torch.full_like(ids, expect_index("the model", "class", int(target), logits.shape[1]))
     watched: torch.Tensor = logits.gather(1, ids.to(logits.device)[:, None])[:, 0]
     return watched

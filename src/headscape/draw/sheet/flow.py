@@ -90,8 +90,8 @@ def _draw_lines(axes: Axes, found: dict[Line, float], most: float, colour: str, 
     order = sorted(found, key=lambda line: found[line])
     part = [found[line] / most for line in order]
     ends = [[(call, start), (call + 1, end)] for call, start, end in order]
-    colours = [to_rgba(colour, min(0.1 + 3 * one, 0.95)) for one in part]
-    widths = [max(_WIDEST * one, 0.3) for one in part]
+    colours = [to_rgba(colour, min(0.16 + 3.5 * one, 0.95)) for one in part]
+    widths = [max(_WIDEST * one, 0.4) for one in part]
     axes.add_collection(LineCollection(ends, colors=colours, linewidths=widths, capstyle="round", gid=gid))
 
 

@@ -42,7 +42,7 @@ def draw_sheet(sheet: Sheet, theme: str = "light") -> AttentionFigure:
     colours = choose_theme(theme)
     page = Page(open_figure((WIDTH_IN, HEIGHT_IN), colours.paper), colours)
     page.write(_LEFT, 0.12, plain(sheet.title, most=90), gid="title", fontsize=FONT * 1.5, weight="bold")
-    page.write(_LEFT, 0.34, plain(sheet.said, most=122), gid="said", soft=True, fontsize=FONT)
+    page.write(_LEFT, 0.34, plain(sheet.said, most=134), gid="said", soft=True, fontsize=FONT)
     page.head(_LEFT, 0.62, "a", f"Change of the score without each head ({sheet.unit}), and its role")
     draw_heads(page, sheet, _LEFT_AXES, 0.88, 3.25 - _LEFT_AXES + 0.3, 1.85)
     exact = sheet.layers is None or sheet.layers.is_exact
