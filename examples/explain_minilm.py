@@ -3,9 +3,9 @@
     pip install "headscape[minilm,flow,topology]"
     python examples/explain_minilm.py
 
-The model turns a text into a vector, so there is no class whose score could be watched. Watched is how far the
-vector keeps pointing where it pointed: its product with what it was, untouched. Writes the figure (PNG and PDF),
-the text and the interactive page.
+The model turns a text into a vector, so there is no class whose score could be watched. Watched is how far
+the vector keeps pointing where it pointed: its product with what it was, untouched. Writes the figure (PNG
+and PDF), the text and the interactive page.
 """
 
 import argparse

@@ -3,8 +3,9 @@
     python examples/explain_tweets.py
     python examples/explain_tweets.py "@jetpine the crew was not rude at all"
 
-Trains the six-layer encoder on made-up tweets (about a minute; kept for the next time), removes each of its heads
-in turn and watches the score of the class it names. Writes the figure (PNG and PDF), the text and the page.
+Trains the six-layer encoder on made-up tweets (about a minute; kept for the next time), removes each of its
+heads in turn and watches the score of the class it names. Writes the figure (PNG and PDF), the text and the
+page.
 """
 
 import argparse

@@ -29,7 +29,7 @@ MORE_TEXTS = (
 # Made-up tweets explained where none is given, the first of the test part, which the model never saw.
 TWEETS = 8
 FILES = ("explanation.png", "explanation.pdf", "explanation.txt", "explanation.html")
-_DPI = 200
+_DPI = 180
 
 
 @dataclass(frozen=True)
