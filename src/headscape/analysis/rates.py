@@ -26,7 +26,9 @@ class Rate:
 
     def __post_init__(self) -> None:
         if not 0 <= self.hits <= self.total:
-            raise ShapeError(f"{self.hits} hits of {self.total} is no rate: hits lie between 0 and the total.")
+            raise ShapeError(
+                f"{self.hits} hits of {self.total} is no rate: hits lie between 0 and the total."
+            )
 
     @property
     def share(self) -> float:
