@@ -146,14 +146,23 @@ def candidate_weights(
             raise LabelError(
                 f"{what} has tokens {list(tokens)} of {weights.shape[1]}; it needs one that was read."
             )
-    gather = {"sum": np.sum, "mean": np.mean, "max": np.max}[pool]
     found: Doubles = np.empty((len(DIRECTIONS), len(weights), len(names)))
     for n, name in enumerate(names):
         there = weights[:, list(pronoun)][:, :, list(name)]
         back = weights[:, list(name)][:, :, list(pronoun)]
-        found[0, :, n] = gather(there, axis=2).mean(1)
-        found[1, :, n] = gather(back, axis=2).mean(1)
+        found[0, :, n] = _pool(there, pool).mean(1)
+        found[1, :, n] = _pool(back, pool).mean(1)
     _expect_numbers(found)
+    return found
+
+
+def _pool(weights: npt.NDArray[np.floating], pool: str) -> npt.NDArray[np.floating]:
+    """Make one number of the weights to several tokens, the last axis."""
+    found: npt.NDArray[np.floating]
+    if pool == "max":
+        found = weights.max(-1)
+    else:
+        found = weights.sum(-1) if pool == "sum" else weights.mean(-1)
     return found
 
 
@@ -165,8 +174,8 @@ def _expect_square(weights: npt.NDArray[np.floating], axis: str) -> None:
 def _expect_numbers(found: npt.NDArray[np.floating]) -> None:
     if np.isnan(found).any():
         raise ShapeError(
-            "weights holds NaN where a pronoun, a name or a mention looks: padding was taken for one of them, "
-            "or the model gave NaN. Pass the tokens that were read."
+            "weights holds NaN where a pronoun, a name or a mention looks: padding was taken for one of "
+            "them, or the model gave NaN. Pass the tokens that were read."
         )
 
 
