@@ -72,7 +72,8 @@ def test_a_probe_mixes_as_the_formula_says():
     states = torch.rand(1, 2, 2, 3)
     mixed = 2 * (0.25 * states[:, :, 0] + 0.75 * states[:, :, 1])
     np.testing.assert_allclose(probe.mix(states).detach(), mixed, rtol=1e-5)
-    by_hand = [sum(float(w * x) for w, x in zip(row, mixed.flatten(), strict=True)) for row in probe.weight]
+    flat = mixed.flatten().tolist()
+    by_hand = [sum(w * x for w, x in zip(row, flat, strict=True)) for row in np.arange(12).reshape(2, 6)]
     np.testing.assert_allclose(probe(states)[0].detach(), by_hand, rtol=1e-5)
     np.testing.assert_allclose(probe.shares, [0.25, 0.75], rtol=1e-6)
 

@@ -92,7 +92,7 @@ def test_modules_that_are_not_there_or_give_nothing_are_named():
         layer_states(model, x, ["twise"])
     with pytest.raises(OptionError, match="'never' of Odd did not run"):
         layer_states(model, x, ["twice", "never"])
-    with pytest.raises(OptionError, match="'count' .Count. gave int"):
+    with pytest.raises(OptionError, match=r"'count' .Count. gave int"):
         layer_states(model, x, ["count"])
     assert hooks(model) == 0
 

@@ -17,6 +17,8 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 # A gain smaller than this, over all layers, is none: the expected layer would be noise divided by noise.
 LEAST_GAIN = 1e-12
+# Items whose states are gathered at once for scoring: some 100 MB of a small BERT.
+SCORED_AT_ONCE = 4096
 
 
 def centre_of_gravity(shares: npt.ArrayLike) -> float:
@@ -73,14 +75,15 @@ def _expect_shares(shares: npt.ArrayLike) -> Doubles:
             f"shares has shape {s.shape} and sum {s.sum():.4g}; wanted are numbers >= 0, one a layer, that "
             "sum to 1: the softmax of the mix's weights."
         )
-    return s / s.sum()
+    found: Doubles = s / s.sum()
+    return found
 
 
 def expected_layer(scores: npt.ArrayLike) -> tuple[float, Doubles]:
     """Return the layer at which cumulative probes gain on average, and the gains.
 
-    ``sum_l l * gain_l / sum_l gain_l`` with ``gain_l = score_l - score_(l-1)`` for l >= 1, where ``score_l`` is
-    that of a probe that sees layers 0 to l.
+    ``sum_l l * gain_l / sum_l gain_l`` with ``gain_l = score_l - score_(l-1)`` for l >= 1; ``score_l`` is that
+    of a probe that sees layers 0 to l.
 
     Parameters
     ----------
@@ -112,8 +115,8 @@ def expected_layer(scores: npt.ArrayLike) -> tuple[float, Doubles]:
     found = np.asarray(scores, dtype=np.float64)
     if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all():
         raise ShapeError(
-            f"scores has shape {found.shape}; wanted are at least two numbers, of probes on layers 0, 0 to 1, "
-            "0 to 2 and so on."
+            f"scores has shape {found.shape}; wanted are at least two numbers, of probes on layers 0, "
+            "0 to 1, 0 to 2 and so on."
         )
     gains = np.diff(found)
     total = found[-1] - found[0]
@@ -176,8 +179,8 @@ class LabelledWords:
     def __post_init__(self) -> None:
         if self.states.ndim != 3 or self.items.ndim != 2:
             raise ShapeError(
-                f"states has shape {tuple(self.states.shape)} and items {tuple(self.items.shape)}; wanted are "
-                "(word, layer, width) and (item, part)."
+                f"states has shape {tuple(self.states.shape)} and items {tuple(self.items.shape)}; wanted "
+                "are (word, layer, width) and (item, part)."
             )
         if not len(self.labels) or len(self.labels) != len(self.items):
             raise LabelError(f"{len(self.items)} items have {len(self.labels)} labels; each needs one.")
@@ -237,7 +240,7 @@ def train_mix_probe(
     with torch.enable_grad():
         for _ in range(training.epochs):
             order = torch.from_numpy(rng.permutation(len(data.labels)))
-            for at in order.split(training.batch):
+            for at in torch.split(order, training.batch):
                 adam.zero_grad()
                 loss = nn.functional.cross_entropy(probe(states[data.items[at]]), data.labels[at])
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -248,7 +251,7 @@ def train_mix_probe(
 def score_mix_probe(probe: MixProbe, data: LabelledWords) -> Rate:
     """Return how many items the probe names rightly."""
     layers, right = len(probe.a), 0
-    for at in torch.arange(len(data.labels)).split(4096):
+    for at in torch.split(torch.arange(len(data.labels)), SCORED_AT_ONCE):
         guess = probe(data.states[data.items[at], :layers]).argmax(-1)
         right += int((guess == data.labels[at]).sum())
     return Rate(right, len(data.labels))
@@ -309,8 +312,8 @@ def measure_depth(train: LabelledWords, scored: LabelledWords, *, training: Trai
     one, other = (tuple(d.states.shape[1:]) + tuple(d.items.shape[1:]) for d in (train, scored))
     if one != other or one[0] < 2:
         raise ShapeError(
-            f"trained on (layer, width, part) = {one}, scored on {other}; both have to be alike, of two layers "
-            "or more."
+            f"trained on (layer, width, part) = {one}, scored on {other}; both have to be alike, of two "
+            "layers or more."
         )
     classes = int(max(train.labels.max(), scored.labels.max())) + 1
     probes = [

@@ -76,8 +76,8 @@ def layer_states(model: nn.Module, inputs: Any, paths: Sequence[str]) -> dict[st
     idle = [path for path in paths if path not in found]
     if idle:
         raise OptionError(
-            f"{', '.join(map(repr, idle))} of {type(model).__name__} did not run in this pass, or another module "
-            "reached past its forward(). Name a module around it or inside it."
+            f"{', '.join(map(repr, idle))} of {type(model).__name__} did not run in this pass, or another "
+            "module reached past its forward(). Name a module around it or inside it."
         )
     return found
 
@@ -151,8 +151,8 @@ def word_states(
     shapes = {tuple(state.shape) for state in states.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3 or next(iter(shapes))[0] != len(alignments):
         raise ShapeError(
-            f"states have shapes {', '.join(map(str, sorted(shapes)))}; wanted is one shape (batch, token, width) "
-            f"for all layers, with a batch of {len(alignments)}, the number of alignments."
+            f"states have shapes {', '.join(map(str, sorted(shapes)))}; wanted is one shape (batch, token, "
+            f"width) for all layers, with a batch of {len(alignments)}, the number of alignments."
         )
     layers = [state.float().cpu().numpy() for state in states.values()]
     return [
