@@ -27,7 +27,7 @@ class AttentionProbe(nn.Module):
 
     ``p(i is the head of j) ~ exp(sum_k w_k A_k[i, j] + u_k A_k[j, i])``, where ``A_k`` is one head's
     attention between words and candidate 0 is the root, for which a special token stands. There are two
-    weights a head and nothing else. The loss is convex in them, so it does not matter that they start at zero.
+    weights a head and nothing else. The loss is convex in them, so they may well start at zero.
 
     Parameters
     ----------

@@ -82,8 +82,8 @@ def _expect_shares(shares: npt.ArrayLike) -> Doubles:
 def expected_layer(scores: npt.ArrayLike) -> tuple[float, Doubles]:
     """Return the layer at which cumulative probes gain on average, and the gains.
 
-    ``sum_l l * gain_l / sum_l gain_l`` with ``gain_l = score_l - score_(l-1)`` for l >= 1; ``score_l`` is that
-    of a probe that sees layers 0 to l.
+    ``sum_l l * gain_l / sum_l gain_l`` with ``gain_l = score_l - score_(l-1)`` for l >= 1; ``score_l`` is
+    that of a probe that sees layers 0 to l.
 
     Parameters
     ----------
