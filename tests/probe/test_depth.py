@@ -105,6 +105,17 @@ def test_a_planted_label_is_found_at_its_layer(layer, parts):
     np.testing.assert_allclose(np.diff([s.share for s in found.scores]), found.gains)
 
 
+def test_a_probe_of_one_layer_sees_the_embeddings():
+    def only_there(seed):
+        data = planted(0, seed)
+        states = data.states.clone()
+        states[:, 1:] = planted(LAYERS, seed + 7).states[:, 1:]
+        return LabelledWords(states, data.items, data.labels)
+
+    probe = train_mix_probe(only_there(0), layers=1, training=QUICK)
+    assert score_mix_probe(probe, only_there(1)).share > 0.9
+
+
 def test_noise_has_no_depth_to_speak_of():
     found = measure_depth(planted(LAYERS, 0), planted(LAYERS, 1), training=QUICK)
     assert max(score.share for score in found.scores) < 0.45
