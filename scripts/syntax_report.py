@@ -108,8 +108,9 @@ def read_names(mini: MiniLm, texts: Sequence[GapText]) -> tuple[dict[str, Candid
             maps = [whole_rows(call, n) for call in run.trace.calls]
             places = [(layer, head) for layer, one in enumerate(maps) for head in range(len(one))]
             pronoun, a, b = (spans.pieces(part).tolist() for part in range(3))
+            rows = np.concatenate(maps)
             for pool in POOLS:
-                weights = candidate_weights(np.concatenate(maps), pronoun, [a, b], pool=pool)
+                weights = candidate_weights(rows, pronoun, [a, b], pool=pool)
                 found[pool].append(Candidates(text, weights, (len(a), len(b))))
     return {pool: count_candidates(found[pool], places) for pool in POOLS}, len(texts) - len(kept)
 

@@ -162,7 +162,9 @@ def possessive_scores(
 ) -> RelationScore:
     """Return the best head of nmod:poss."""
     options = {"subtypes": True, "by_marker": by_marker}
-    scores = compare_dependencies(counted(test, places, **options), counted(dev, places, **options))
+    scores = compare_dependencies(
+        counted(test, places, **options), counted(dev, places, **options), least_words=1
+    )
     return next(one for one in scores if one.relation == "nmod:poss")
 
 
