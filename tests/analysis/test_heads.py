@@ -144,14 +144,15 @@ def test_cross_attention_has_no_previous_token_but_a_first_one():
 
 
 def test_cached_keys_put_the_last_query_on_the_last_key():
-    weights = np.zeros((1, 1, 2, 5))
+    weights = np.zeros((1, 2, 2, 5))
     weights[0, 0, 0, 2] = weights[0, 0, 1, 3] = 1  # queries stand on keys 3 and 4
+    weights[0, 1, :, 1] = 1
     side = Side("tokens", 5, 2, (("a", "b", "c", "d", "b"),))
     stats = measure_heads(Trace((planted_call(weights, mask="causal"),), (side,)))
-    assert stats["previous"].item() == 1
-    assert stats.chances["previous"].item() == pytest.approx((1 / 4 + 1 / 5) / 2)
-    assert stats.rows["duplicate"].item() == 1  # the last "b"
-    assert stats["duplicate"].item() == 0
+    assert stats["previous"][0].tolist() == [1, 0]
+    assert stats.chances["previous"][0, 0] == pytest.approx((1 / 4 + 1 / 5) / 2)
+    assert stats.rows["duplicate"][0].tolist() == [1, 1]  # the last "b"
+    assert stats["duplicate"][0].tolist() == [0, 1]
 
 
 def test_one_token_gives_nan_and_no_number():
@@ -165,6 +166,15 @@ def test_ragged_layers_are_nan_behind_their_last_head():
     assert stats["first"].shape == (2, 3)
     assert np.isnan(stats["first"]).tolist() == [[False] * 3, [False, True, True]]
     assert stats.heads == (3, 1)
+
+
+def test_calls_of_one_trace_may_see_differently():
+    trace = planted_trace(uniform(S), tokens=WORDS)
+    causal = planted_call(uniform(S, causal=True), mask="causal", layer=1)
+    stats = measure_heads(Trace((*trace.calls, causal), trace.sides))
+    for name in ("previous", "first", "distance"):
+        assert stats[name][:, 0] == pytest.approx(stats.chances[name][:, 0], rel=1e-5), name
+    assert np.isnan(stats["next"][:, 0]).tolist() == [False, True]
 
 
 def test_windows_are_judged_against_what_they_may_see():

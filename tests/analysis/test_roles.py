@@ -77,6 +77,15 @@ def test_short_texts_name_no_head_until_there_are_enough_of_them():
     assert (even.name, even.share) == ("uniform", pytest.approx(1))
 
 
+def test_a_role_needs_rows_of_its_own():
+    words = ["again", *map(str, range(S - 2)), "again"]  # two rows have a copy
+    weights = shares(copies(words).astype(float), 1.0)[None, None]
+    stats = measure_heads(planted_trace(weights, tokens=words))
+    assert (stats["duplicate"].item(), stats.rows["duplicate"].item()) == (1.0, 2)
+    assert find_roles(stats).of(0, 0).name == "broad"
+    assert find_roles(stats, fewest_rows=2).of(0, 0).name == "duplicate"
+
+
 def test_luck_on_few_keys_is_not_a_role():
     # 1000 heads whose rows look at one of two keys by chance, on 12 texts of two tokens
     heads = np.eye(2)[RNG.integers(0, 2, (12, 1000, 2))]

@@ -133,8 +133,6 @@ def tally_copies(
         for sums, pattern in zip(totals, (same, shifted(same)), strict=True):
             near = pattern[sight.shift :]
             seen = near & (_mask(sight)[example] > 0).any(0)
-            if sight.kind != "all":  # behind an earlier copy, not behind a later one
-                seen &= np.arange(near.shape[0])[:, None] + sight.shift >= np.arange(near.shape[1])
             query, key = np.nonzero(seen)
             counts = rows[example][:, query]
             sums[0] += np.where(counts, weights[example][:, query, key], 0).sum(-1, dtype=np.float64)
