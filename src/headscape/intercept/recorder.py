@@ -102,6 +102,7 @@ class Seen:
     gradients: GradientState = ""
     backward: Callable[[], Backward | None] = lambda: None  # a weak reference: the graph holds it
     states: States | None = field(default=None, repr=False)
+    place: tuple[int, int] = (0, 0)  # which call of the trace it is (a part of), and its first head there
 
     @property
     def flow(self) -> npt.NDArray[np.float32]:

@@ -44,7 +44,7 @@ def watch(
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)
     below = watcher.below() if is_compiled_script(model) else nullcontext()
-    with _uncompiled(), keeping_fast_paths(), below, watcher:
+    with uncompiled(), keeping_fast_paths(), below, watcher:
         output = call()
     trace = None
     try:
@@ -75,7 +75,7 @@ def watch(
     return output, trace
 
 
-def _uncompiled() -> AbstractContextManager[object]:
+def uncompiled() -> AbstractContextManager[object]:
     """Run compiled modules and functions eagerly for this one pass; they keep their compiled code."""
     # flex_attention compiles itself: it too must not be traced with the watching in it.
     if "torch._dynamo" not in sys.modules and "torch.nn.attention.flex_attention" not in sys.modules:
