@@ -2,11 +2,11 @@
 
 Run: python benchmarks/analysis_topology.py [--lengths 64 128 256 512] [--heads 144] [--rounds 5]
 [--markdown FILE]. Heads are rows of softmax over random scores, every second one causal. Each round runs
-every way once, in turn. H0 runs in this process on one thread, and its time is processor time, which a busy
-machine changes less than the clock's; H1 runs in a child process, and its time is the clock's. headscape's time
-for H0 goes from attention to the bars, with both ways of each pair joined on the way; the others are handed the
-finished distances, one head at a time, of as many heads as fit into a second. All answers are compared before
-anything is timed.
+every way once, in turn. H0 runs in this process on one thread, and its time is processor time, which a
+busy machine changes less than the clock's; H1 runs in a child process, and its time is the clock's.
+headscape's time for H0 goes from attention to the bars, with both ways of each pair joined on the way; the
+others are handed the finished distances, one head at a time, of as many heads as fit into a second. All
+answers are compared before anything is timed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from headscape.analysis.topology.cliques import h1_bars_each, one_child
 from headscape.analysis.topology.cycles import token_cycles
 from headscape.analysis.topology.distances import attention_distances, symmetric_weights
-from headscape.analysis.topology.forest import tree_weights
+from headscape.analysis.topology.forest import attention_h0, tree_weights
 
 Reals = npt.NDArray[np.float64]
 
@@ -44,11 +44,6 @@ def make_heads(heads: int, tokens: int, seed: int) -> npt.NDArray[np.float32]:
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     found: npt.NDArray[np.float32] = weights / weights.sum(-1, keepdims=True)
     return found
-
-
-def headscape_h0(weights: npt.NDArray[np.float32]) -> Reals:
-    """Return the deaths of all heads, from attention."""
-    return 1 - tree_weights(symmetric_weights(weights))[:, ::-1]
 
 
 def scipy_h0(distances: Reals) -> Reals:
@@ -99,7 +94,7 @@ def time_h0(tokens: int, heads: int, rounds: int) -> dict[str, list[float]]:
     """Return seconds per head of every way, one number per round; answers are compared first."""
     weights = make_heads(heads, tokens, seed=tokens)
     distances = attention_distances(weights[:2]).astype(np.float64)
-    wanted = headscape_h0(weights[:2])
+    wanted = attention_h0(weights[:2])
     for name, way in RIVALS.items():
         for head in range(2):
             np.testing.assert_allclose(way(distances[head]), wanted[head], atol=1e-6, err_msg=name)
@@ -107,7 +102,7 @@ def time_h0(tokens: int, heads: int, rounds: int) -> dict[str, list[float]]:
     joined = symmetric_weights(weights)
     several = attention_distances(weights[:24]).astype(np.float64)
     for _ in range(rounds):
-        times["headscape"].append(_processor_s(lambda: headscape_h0(weights)) / heads)
+        times["headscape"].append(_processor_s(lambda: attention_h0(weights)) / heads)
         times["tree"].append(_processor_s(lambda: tree_weights(joined)) / heads)
         for name, way in RIVALS.items():
             times[name].append(_as_many(way, several))
@@ -231,7 +226,7 @@ def write_markdown(path: Path, about: str, asked: argparse.Namespace, tables: di
         f"## H0 of {asked.heads} heads",
         "",
         "Processor milliseconds per head, medians of interleaved rounds; in brackets how many times "
-        "headscape's. headscape starts from attention and joins both ways of each pair itself; the others are "
+        "headscape's, which starts from attention and joins both ways of each pair itself; the others are "
         "handed finished distances. All agree within 1e-6.",
         "",
         *(f"| {' | '.join(line)} |" for line in (h0, ["---"] * len(h0), *tables["h0"])),
@@ -239,8 +234,8 @@ def write_markdown(path: Path, about: str, asked: argparse.Namespace, tables: di
         f"## H1, edges of weight 2/tokens and more, {H1_HEADS} heads",
         "",
         "Milliseconds of the clock per head. headscape runs ripser in a child process that can be ended; "
-        f"starting it takes {tables['start']:.1f} s once per call (or once per `one_child()` block), which is "
-        "not in the table. The heads are made up, and harder than those of trained models.",
+        f"starting it takes {tables['start']:.1f} s once per call (or once per `one_child()` block), which "
+        "is not in the table. The heads are made up, and harder than those of trained models.",
         "",
         *(f"| {' | '.join(line)} |" for line in (h1, ["---"] * len(h1), *tables["h1"])),
     ]

@@ -55,8 +55,16 @@ def symmetric_weights(weights: Floats, *, by: str = "max") -> Floats:
     expect_option("topology", "symmetrisation", by, SYMMETRISATIONS)
     expect_square("weights", weights)
     most = expect_shares("weights", weights)
+    joined = np.empty(weights.shape, weights.dtype)
+    join_ways(weights, by, joined)
+    if most > 1:
+        np.minimum(joined, 1, out=joined)
+    return joined
+
+
+def join_ways(weights: Floats, by: str, joined: Floats) -> None:
+    """Write what :func:`symmetric_weights` returns into ``joined``, unchecked."""
     join = {"max": np.maximum, "mean": np.add, "min": np.minimum}[by]
-    joined = np.empty_like(weights, order="C")
     # Columns are read from rows that are a little longer: where a row has 2^n bytes, all of a column falls on
     # the same few lines of the processor's cache, and reading it takes twice as long.
     tokens = weights.shape[-1]
@@ -66,10 +74,7 @@ def symmetric_weights(weights: Floats, *, by: str = "max") -> Floats:
         join(weights[place], longer.T, out=joined[place])
     if by == "mean":
         joined *= 0.5
-    if most > 1:
-        np.minimum(joined, 1, out=joined)
     np.einsum("...ii->...i", joined)[...] = 0
-    return joined
 
 
 def attention_distances(weights: Floats, *, by: str = "max") -> Floats:
