@@ -234,7 +234,7 @@ def write_markdown(path: Path, about: str, asked: argparse.Namespace, tables: di
         f"## H1, edges of weight 2/tokens and more, {H1_HEADS} heads",
         "",
         "Milliseconds of the clock per head. headscape runs ripser in a child process that can be ended; "
-        f"starting it takes {tables['start']:.1f} s once per call (or once per `one_child()` block), which "
+        f"starting it took {tables['start']:.1f} s, once per call (or once per `one_child()` block), which "
         "is not in the table. The heads are made up, and harder than those of trained models.",
         "",
         *(f"| {' | '.join(line)} |" for line in (h1, ["---"] * len(h1), *tables["h1"])),
