@@ -13,8 +13,11 @@ from headscape.probe.edits import Plan, Remover
 from headscape.probe.removals import Removal
 
 OPTIONS = Options(values=False, strict=True)
-# Weights that the model scaled or dropped before they met the values are not the ones recorded.
-SKIPPED = {case.id for case in GENERATION.cases}
+# Several passes with caches between them, and results that are no tensors or nested ones.
+SKIPPED = {case.id for case in GENERATION.cases} | {
+    "written models/nanoGPT generating with a cache of its own",
+    "kernels and modes/sequence of nested tensors",
+}
 CHOSEN = [case for case in CASES if case.expect == "exact" and case.id not in SKIPPED]
 
 
@@ -34,10 +37,20 @@ def _items(output):
             yield from _items(item)
 
 
+def run(subject, editor=None):
+    torch.manual_seed(0)  # some models draw random numbers whenever they run
+    return rerun(subject.model, lambda: subject.run(subject.model), OPTIONS, editor)
+
+
 def removed(subject, base, removal):
     plan = Plan([removal], base.trace.batch, "zero")
     remover = Remover(plan, [seen.place for seen in base.seen], base.trace.calls)
-    return numbers(rerun(subject.model, lambda: subject.run(subject.model), OPTIONS, remover))
+    return numbers(run(subject, remover))
+
+
+def test_what_is_left_out_is_in_the_zoo():
+    assert {case.id for case in CASES} >= SKIPPED
+    assert len(CHOSEN) > 200
 
 
 @pytest.mark.slow
@@ -47,9 +60,9 @@ def test_a_head_is_the_sum_of_its_edges(case):
     torch.manual_seed(0)
     subject = case.make()
     subject.model.eval()
-    base = rerun(subject.model, lambda: subject.run(subject.model), OPTIONS)
+    base = run(subject)
     plain = numbers(base)
-    assert torch.equal(plain, numbers(rerun(subject.model, lambda: subject.run(subject.model), OPTIONS)))
+    assert torch.equal(plain, numbers(run(subject)))
     call = base.trace.calls[len(base.trace.calls) // 2]
     head = call.shape[1] - 1
     weights = np.max([np.abs(np.nan_to_num(call.weights(e)[head])) for e in range(call.shape[0])], axis=0)
