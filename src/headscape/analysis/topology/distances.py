@@ -142,7 +142,7 @@ def bipartite_weights(weights: Floats) -> Floats:
     return square
 
 
-def find_sinks(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
+def sink_keys(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
     """Tokens that draw a large share of a head's attention, whoever asks.
 
     Parameters
@@ -159,7 +159,8 @@ def find_sinks(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
     Notes
     -----
     The mean is over all queries; in a causal head later keys are seen by few, so that only early ones reach
-    it. 0.3 is the threshold with which Gu et al. [1]_ speak of a sink.
+    it. 0.3 is the threshold with which Gu et al. [1]_ speak of a sink; for their measure itself, over many texts,
+    see :func:`headscape.analysis.sinks.find_sinks`.
 
     References
     ----------
@@ -168,7 +169,7 @@ def find_sinks(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
 
     Examples
     --------
-    >>> find_sinks(np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.6, 0.1, 0.3]]))
+    >>> sink_keys(np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.6, 0.1, 0.3]]))
     array([ True, False, False])
     """
     is_there = ~np.isnan(weights).any(axis=-1, keepdims=True)
