@@ -159,8 +159,8 @@ def sink_keys(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
     Notes
     -----
     The mean is over all queries; in a causal head later keys are seen by few, so that only early ones reach
-    it. 0.3 is the threshold with which Gu et al. [1]_ speak of a sink; for their measure itself, over many texts,
-    see :func:`headscape.analysis.sinks.find_sinks`.
+    it. 0.3 is the threshold with which Gu et al. [1]_ speak of a sink; for their measure itself, over many
+    texts, see :func:`headscape.analysis.sinks.find_sinks`.
 
     References
     ----------
