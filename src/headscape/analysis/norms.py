@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from headscape.analysis.reaching import read_reaching
 from headscape.analysis.rows import whole_rows
 from headscape.errors import NotKeptError, ShapeError
 from headscape.trace.call import AttentionCall
@@ -138,8 +139,9 @@ def block_norms(call: AttentionCall, example: int = 0) -> Doubles:
             "so the residual belongs to no key. mixing_ratio() works on it."
         )
     rows = whole_rows(call, example, expect_sums=False)
-    states, carried = call.states(example), call.states(example).carried()
-    block = _block(call, states)
+    states = call.states(example)
+    block, reaching = _block(call, states), read_reaching(call, states, rows)
+    rows, carried = reaching.rows, reaching.carried
     found = _mixed(rows, _through(block.norm, carried)) / block.scale[:, None]
     own, key = np.arange(call.shape[2]), _own_keys(call)
     self_part = np.einsum("hq,hqm->qm", rows[:, own, key], carried[:, key])
@@ -203,7 +205,8 @@ def mixing_ratio(call: AttentionCall, example: int = 0) -> Mixing:
     """
     rows = whole_rows(call, example, expect_sums=False)
     states = call.states(example)
-    carried, block = states.carried(), _block(call, states)
+    block, reaching = _block(call, states), read_reaching(call, states, rows)
+    rows, carried = reaching.rows, reaching.carried
     from_all = np.zeros((call.shape[2], carried.shape[2]))
     for head in range(call.shape[1]):
         from_all += rows[head] @ carried[head].astype(np.float64)
