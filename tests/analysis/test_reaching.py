@@ -14,7 +14,7 @@ from headscape.analysis.routes import RouteKind, find_routes
 from headscape.analysis.rows import whole_rows
 from headscape.errors import NotKeptError
 
-WIDTH, LENGTH = 12, 7
+WIDTH, LENGTH = 12, 14
 
 
 class Block(nn.Module):

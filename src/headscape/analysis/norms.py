@@ -39,6 +39,11 @@ def head_norms(call: AttentionCall, example: int = 0) -> Doubles:
     NotKeptError
         Values were not captured, or only the top keys were kept.
 
+    Notes
+    -----
+    Where a model normalises the attention's output before it joins the residual (Gemma 2), these are norms
+    before that; :func:`mixed_norms` and what follows it count the norm.
+
     References
     ----------
     .. [1] "Attention is Not Only a Weight: Analyzing Transformers with Vector Norms", Kobayashi et al.,
@@ -72,7 +77,8 @@ def mixed_norms(call: AttentionCall, example: int = 0) -> Doubles:
 
     Notes
     -----
-    The vectors are never formed: products of the heads' vectors at one key give all norms. Memory grows with
+    A norm between the output projection and the residual is counted
+    (:mod:`headscape.analysis.reaching`). The vectors are never formed: products of the heads' vectors at one key give all norms. Memory grows with
     heads x keys x model, time with heads^2 x keys x (model + queries).
 
     References
@@ -81,7 +87,8 @@ def mixed_norms(call: AttentionCall, example: int = 0) -> Doubles:
        EMNLP 2020, doi:10.18653/v1/2020.emnlp-main.574
     """
     rows = whole_rows(call, example, expect_sums=False)
-    return _mixed(rows, call.states(example).carried())
+    reaching = read_reaching(call, call.states(example), rows)
+    return _mixed(reaching.rows, reaching.carried)
 
 
 def _mixed(rows: Doubles, carried: Floats) -> Doubles:
