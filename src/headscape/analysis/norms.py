@@ -78,8 +78,9 @@ def mixed_norms(call: AttentionCall, example: int = 0) -> Doubles:
     Notes
     -----
     A norm between the output projection and the residual is counted
-    (:mod:`headscape.analysis.reaching`). The vectors are never formed: products of the heads' vectors at one key give all norms. Memory grows with
-    heads x keys x model, time with heads^2 x keys x (model + queries).
+    (:mod:`headscape.analysis.reaching`). The vectors are never formed: products of the heads' vectors at one
+    key give all norms. Memory grows with heads x keys x model, time with
+    heads^2 x keys x (model + queries).
 
     References
     ----------
