@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import headscape
-from headscape.analysis.norms import mixing_ratio
+from headscape.analysis.norms import block_norms, mixed_norms, mixing_ratio
 from headscape.analysis.reaching import read_reaching
 from headscape.analysis.routes import RouteKind, find_routes
 from headscape.analysis.rows import whole_rows
@@ -87,6 +87,15 @@ def test_edges_behind_a_norm_are_those_of_plain_torch(way):
         wanted = plain / spread[:, None, None] * gain
     _, parts, _ = brought(call)
     np.testing.assert_allclose(parts, wanted, atol=2e-3 * np.abs(wanted).max())
+    joined, near = wanted.sum(0), 2e-3 * np.abs(wanted).sum((0, 3)).max()
+    np.testing.assert_allclose(mixed_norms(call), np.linalg.norm(joined, axis=-1), atol=near)
+    own = np.arange(LENGTH)
+    kept = joined[own, own] + x[0].double().numpy()
+    found = mixing_ratio(call)
+    np.testing.assert_allclose(found.preserve, np.linalg.norm(kept, axis=-1), atol=near)
+    mixed = np.linalg.norm(joined.sum(1) - joined[own, own], axis=-1)
+    np.testing.assert_allclose(found.mix, mixed, atol=near)
+    np.testing.assert_allclose(block_norms(call)[own, own], found.preserve)
 
 
 def test_a_feed_forward_part_beside_the_attention_is_a_part_of_its_own():
