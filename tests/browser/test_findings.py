@@ -239,7 +239,7 @@ def test_axe_finds_nothing_serious_in_roles_knock_outs_and_topology(open_page, t
     ):
         apply(opened, **state)
         found += find_violations(opened.page)
-    assert found == []
+    assert found == [], "\n".join(found)
 
 
 HOST = """([esm, page, knocks]) => {
