@@ -126,7 +126,9 @@ def correlate_units(signals: npt.ArrayLike) -> Reals:
         )
     if not np.isfinite(values).all():
         unit = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise ShapeError(f"signals of unit {unit} hold NaN or infinity; leave those samples out for all units.")
+        raise ShapeError(
+            f"signals of unit {unit} hold NaN or infinity; leave those samples out for all units."
+        )
     still = np.ptp(values, axis=1) == 0
     centred = values - values.mean(axis=1, keepdims=True)
     # Scaled first, so that neither tiny nor huge activations lose their squares to under- or overflow.
@@ -274,7 +276,9 @@ def _distances(weights: npt.ArrayLike) -> Reals:
     if least < -_SLACK or most > 1 + _SLACK:
         raise ShapeError(f"weights go from {least:.4g} to {most:.4g}, but 0 to 1 is needed (1: alike).")
     if np.abs(np.where(off, values - values.T, 0)).max() > _SLACK:
-        raise ShapeError("weights are not symmetric; pass (weights + weights.T) / 2 if that is what is meant.")
+        raise ShapeError(
+            "weights are not symmetric; pass (weights + weights.T) / 2 if that is what is meant."
+        )
     distances: Reals = 1 - np.clip(np.maximum(values, values.T), 0, 1)
     np.fill_diagonal(distances, 0)
     return distances

@@ -89,7 +89,9 @@ def _shared_rows(trace: Trace, examples: Sequence[int]) -> Reals:
     rows: Reals = np.concatenate(stacks, axis=1) if stacks else np.empty((heads, 0, 1))
     rows = rows[:, ~np.isnan(rows).any(axis=(0, 2))]
     if not rows.shape[1]:
-        raise ShapeError("no query has a whole row in all heads: every one is padded, hidden or NaN somewhere.")
+        raise ShapeError(
+            "no query has a whole row in all heads: every one is padded, hidden or NaN somewhere."
+        )
     return rows
 
 
