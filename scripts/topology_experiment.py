@@ -1,8 +1,8 @@
 """Does the topology of a network's units follow its generalisation gap? Train, measure, and say so.
 
-    python scripts/topology_experiment.py                 18 runs, tables into the report, figure; about 20 minutes
-    python scripts/topology_experiment.py --quick         one seed, few steps, no report: does it run at all
-    python scripts/topology_experiment.py --from runs     the tables and the figure again, from saved runs
+    python scripts/topology_experiment.py               18 runs, tables into the report, figure: 20 minutes
+    python scripts/topology_experiment.py --quick       one seed, few steps, no report: does it run at all
+    python scripts/topology_experiment.py --from runs   tables and figure again, from saved runs
 
 What was decided before the first run, and what came out, is in docs/analysis/topology_experiment.md.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from topology_picture import draw
 from topology_runs import REGIMES, Plan, load_data, train
 from topology_tables import write_report
@@ -58,8 +59,8 @@ def say_machine(runs: list[dict[str, Any]]) -> str:
     names = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "ripser"))
     minutes = sum(run["minutes"] for run in runs)
     return (
-        f"{len(runs)} runs, {minutes:.0f} minutes in one thread on {platform.machine()} with {os.cpu_count()} "
-        f"cores (shared with other work); Python {platform.python_version()}, {names}."
+        f"{len(runs)} runs, {minutes:.0f} minutes in one thread on {platform.machine()} with "
+        f"{os.cpu_count()} cores (shared with other work); Python {platform.python_version()}, {names}."
     )
 
 

@@ -117,9 +117,7 @@ def test_betti_numbers_are_those_of_the_graph_with_that_share_of_edges():
     networkx = pytest.importorskip("networkx")
     weights = correlate_units(mixed_signals(3, units=14))
     found = functional_topology(weights, densities=[0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1])
-    pairs = sorted(
-        ((weights[i, j], i, j) for i in range(14) for j in range(i)), reverse=True
-    )
+    pairs = sorted(((weights[i, j], i, j) for i in range(14) for j in range(i)), reverse=True)
     for density, b0, b1 in zip(found.densities, found.beta_0, found.beta_1, strict=True):
         graph = networkx.empty_graph(14)
         graph.add_edges_from((i, j) for _, i, j in pairs[: round(density * len(pairs))])
@@ -139,7 +137,8 @@ def cycles_by_ranks(graph, networkx):
 
 def rank_of_bits(columns):
     found = {}
-    for column in columns:
+    for start in columns:
+        column = start
         while column and (top := column.bit_length()) in found:
             column ^= found[top]
         if column:
@@ -167,9 +166,7 @@ def test_a_unit_twice_adds_one_component_bar_of_length_zero():
     )
     assert len(once.components) == len(signals) - 1
     assert len(twice.components) == len(signals)
-    np.testing.assert_allclose(
-        twice.components.death, [0, *once.components.death], atol=1e-9
-    )
+    np.testing.assert_allclose(twice.components.death, [0, *once.components.death], atol=1e-9)
     np.testing.assert_allclose(twice.cycles.closed.life, once.cycles.closed.life, atol=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +32,11 @@ class FunctionalTopology:
     densities : (density,) float64 array
         Shares of all possible edges, ``2 E / (n (n - 1))``: the strongest edges enter first.
     beta_0, beta_1 : (density,) int64 array
-        Components, and cycles that no triangles fill, of the graph with that share of its edges. All bars count
-        here, short ones too: these are Betti numbers of that very graph.
+        Components, and cycles that no triangles fill, of the graph with that share of its edges. All bars
+        count here, short ones too: these are Betti numbers of that very graph.
     components, cycles : Bars
         Bars over the distance ``1 - weight``, in dimension 0 (n - 1 of them) and 1. Where the time limit
-        ended the work on cycles, ``cycles.stopped`` says so, ``beta_1`` is -1 and what follows from it is NaN.
+        ended the work on cycles, ``cycles.stopped`` says so, ``beta_1`` is -1, and what follows is NaN.
     shortest : float
         Cycles shorter than this do not count in ``bars``, ``life`` and ``midlife``.
     """
@@ -142,7 +143,7 @@ def correlate_units(signals: npt.ArrayLike) -> Reals:
     return weights
 
 
-def functional_topology(weights: npt.ArrayLike, **options: float) -> FunctionalTopology:
+def functional_topology(weights: npt.ArrayLike, **options: Any) -> FunctionalTopology:
     """Components and cycles of one functional graph; :func:`functional_topologies` tells the options.
 
     Examples
@@ -201,7 +202,7 @@ def functional_topologies(
     with it are in the graph.
 
     A published script divides the number of edges by n² and counts the diagonal and both triangles; its
-    densities differ from these. So do its midlives, see :attr:`headscape.analysis.topology.bars.Bars.midlife`.
+    densities differ from these. So do its midlives: :attr:`headscape.analysis.topology.bars.Bars.midlife`.
     128 nodes take 0.05 to 0.2 s; 256 of independent noise take half a minute.
 
     References
@@ -259,7 +260,7 @@ def stop_at(peaks: Sequence[float] | Reals, *, patience: int = 3) -> int | None:
 
 
 def legacy_midlife(bars: Bars) -> float:
-    """Midlife as the published code has it, ``mean(death + birth / 2)``: for comparing with its numbers only."""
+    """Midlife as the published code has it, ``mean(death + birth / 2)``; only to compare with its numbers."""
     return float((bars.death + bars.birth / 2).mean()) if len(bars) else float("nan")
 
 

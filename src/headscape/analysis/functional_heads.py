@@ -108,4 +108,5 @@ def _divergences(rows: Reals) -> Reals:
 
 def _negative_entropy(rows: Reals) -> Reals:
     """Sum of p log2 p, mean over rows, (node,)."""
-    return (rows * np.log2(np.where(rows > 0, rows, 1))).sum(axis=-1).mean(axis=-1)
+    found: Reals = (rows * np.log2(np.where(rows > 0, rows, 1))).sum(axis=-1).mean(axis=-1)
+    return found

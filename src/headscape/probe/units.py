@@ -1,6 +1,7 @@
 """What the units and heads of a model do on a fixed batch: the signals of its functional graph."""
 
 import contextlib
+import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,8 +66,8 @@ def read_units(
     Parameters
     ----------
     model : torch.nn.Module
-        Any. It runs in eval mode without gradients; afterwards its modes are as they were and no hook is left,
-        also after an exception.
+        Any. It runs in eval mode without gradients; afterwards its modes are as they were and no hook is
+        left, also after an exception.
     inputs : object
         A tuple is passed as positional arguments, a mapping as keyword arguments, anything else alone.
     modules : sequence of str, optional
@@ -121,8 +122,8 @@ def read_units(
         still = [name for name in hooked if name not in reader.runs]
         if still:
             raise OptionError(
-                f"{', '.join(still[:3])} did not run as a module in this pass (its parent may read the weights "
-                "itself), so there is nothing to read. Name another module."
+                f"{', '.join(still[:3])} did not run as a module in this pass (its parent may read the "
+                "weights itself), so there is nothing to read. Name another module."
             )
     return reader.units(samples)
 
@@ -202,8 +203,8 @@ class _Reader:
         if not alike or (left_out and not self.only_narrowing):
             seen = ", ".join(f"{site} {tuple(one.values.shape[:-1])}" for site, one in self.found.items())
             raise ShapeError(
-                f"the activations have the leading axes {seen}; units of one graph need the same, and samples "
-                f"their shape ({tuple(leading)})."
+                f"the activations have the leading axes {seen}; units of one graph need the same, and "
+                f"samples their shape ({tuple(leading)})."
             )
         signals, sites, indices = _draw(alike, kept, self.most, self.seed)
         return Units(signals, sites, indices, sum(one.width for one in alike.values()), left_out)
@@ -250,7 +251,12 @@ def _first_tensor(value: Any) -> Tensor | None:
 def _named(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
     there = dict(model.named_modules())
     for name in names:
-        expect_option(type(model).__name__, "module", name, there)
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=1)
+            guess = f"Did you mean {near[0]!r}?" if near else "model.named_modules() lists them."
+            raise OptionError(
+                f"{type(model).__name__} has no module {name!r} among its {len(there)}. {guess}"
+            )
     return {name: there[name] for name in names}
 
 
