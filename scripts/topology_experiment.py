@@ -58,8 +58,10 @@ def say_machine(runs: list[dict[str, Any]]) -> str:
     """One line on where and with what the runs were made."""
     names = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "ripser"))
     minutes = sum(run["minutes"] for run in runs)
+    worked = sum(run.get("processor_minutes", float("nan")) for run in runs)
+    said = "" if worked != worked else f", of them {worked:.0f} at work"
     return (
-        f"{len(runs)} runs, {minutes:.0f} minutes in one thread on {platform.machine()} with "
+        f"{len(runs)} runs, {minutes:.0f} minutes{said}, in one thread on {platform.machine()} with "
         f"{os.cpu_count()} cores (shared with other work); Python {platform.python_version()}, {names}."
     )
 

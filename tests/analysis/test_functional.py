@@ -116,7 +116,7 @@ def test_betti_numbers_are_those_of_the_graph_with_that_share_of_edges():
     pytest.importorskip("ripser")
     networkx = pytest.importorskip("networkx")
     weights = correlate_units(mixed_signals(3, units=14))
-    found = functional_topology(weights, densities=[0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1])
+    found = functional_topology(weights, densities=np.arange(92) / 91)  # after each single edge
     pairs = sorted(((weights[i, j], i, j) for i in range(14) for j in range(i)), reverse=True)
     for density, b0, b1 in zip(found.densities, found.beta_0, found.beta_1, strict=True):
         graph = networkx.empty_graph(14)

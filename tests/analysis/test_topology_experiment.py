@@ -85,6 +85,16 @@ def test_the_gap_model_finds_a_planted_line_and_no_other(scores):
     assert scores.fit_gap(gap_runs(0, 5), ("unit_life",), each)[0] < 0.05
 
 
+def test_what_is_left_out_takes_no_part_in_the_fit(scores):
+    runs = gap_runs(0, 0)
+    for run in runs:
+        place = scores.REGIMES.index(run["regime"])
+        run["record"]["unit_life"] = np.full(30, float(place))
+        run["record"]["train_accuracy"] = np.full(30, [10.0, 50.0, 10.0][place])
+    # Through (1, 50) and (2, 10) the line says 90 at 0, where the gap is 10: far worse than the mean.
+    assert scores.fit_gap(runs, ("unit_life",), lambda run: run["regime"])[0] < -1
+
+
 def test_rules_stop_where_they_do_by_hand(scores):
     run = run_of(
         step=[0, 10, 20, 30, 40, 50],
@@ -111,10 +121,10 @@ def test_a_rules_parameter_comes_from_the_other_runs(scores):
     def best_at(step):
         return run_of(step=steps, valid_loss=[abs(s - step) for s in steps], **flat)
 
-    runs = [best_at(20), best_at(20), best_at(40)]
+    runs = [best_at(20), best_at(40)]
     judged = scores.judge_rule("fixed step", runs, runs)
-    assert judged[2]["value"] == 20.0  # both others say 20, and its own 40 was not looked at
-    assert judged[2]["near"] == 0
+    assert [one["value"] for one in judged] == [40, 20]
+    assert [one["near"] for one in judged] == [0, 0]
 
 
 def test_the_script_runs_from_training_to_tables(tmp_path):

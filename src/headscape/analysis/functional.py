@@ -132,12 +132,11 @@ def correlate_units(signals: npt.ArrayLike) -> Reals:
         )
     still = np.ptp(values, axis=1) == 0
     centred = values - values.mean(axis=1, keepdims=True)
+    centred[still] = 0  # a mean is rounded, so a constant need not meet its own
     # Scaled first, so that neither tiny nor huge activations lose their squares to under- or overflow.
     centred /= np.where(still, 1, np.abs(centred).max(axis=1))[:, None]
     centred /= np.where(still, 1, np.sqrt((centred**2).sum(axis=1)))[:, None]
     weights: Reals = np.clip(np.abs(centred @ centred.T), 0, 1)
-    weights[still] = 0
-    weights[:, still] = 0
     weights = np.maximum(weights, weights.T)
     np.fill_diagonal(weights, 1)
     return weights
