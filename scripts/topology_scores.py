@@ -14,6 +14,7 @@ REGIMES = ("clean", "random", "little")
 PERMUTATIONS = 10_000
 FEWEST_POINTS = 5  # for a rank correlation that means something
 NEAR = 0.1  # share of the best step that counts as having found it
+LEARNT = 99  # % of training accuracy, after which the gap hardly moves
 GAP_RANGE = (1, 100)  # points; the published fit leaves other gaps out
 
 
@@ -52,6 +53,13 @@ def spearman(a: np.ndarray, b: np.ndarray, given: np.ndarray | None = None) -> f
     (xy, xz, yz) = np.corrcoef([*ranks, z])[np.triu_indices(3, 1)]
     left = (1 - xz**2) * (1 - yz**2)
     return float((xy - xz * yz) / left**0.5) if left > 1e-12 else float("nan")  # all of it is `given`
+
+
+def learning(run: Run) -> Run:
+    """The part of a run up to the check at which training accuracy is 99 % for the first time."""
+    learnt = _first(series(run, "train_accuracy") >= LEARNT)
+    end = None if learnt is None else learnt + 1
+    return run | {"record": {name: values[:end] for name, values in run["record"].items()}}
 
 
 def within(runs: Sequence[Run], name: str, target: str, *, partial: bool = False) -> np.ndarray:

@@ -127,6 +127,19 @@ def test_a_rules_parameter_comes_from_the_other_runs(scores):
     assert [one["near"] for one in judged] == [0, 0]
 
 
+def test_the_example_of_the_report_says_what_it_prints(capsys):
+    pytest.importorskip("ripser")
+    text = (ROOT / "docs" / "analysis" / "topology_experiment.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (printed,) = re.findall(r"```text\n(.*?)```", text, flags=re.DOTALL)
+    exec(compile(example, "topology_experiment.md", "exec"), {})
+    found = capsys.readouterr().out
+    numbers = r"\d+(?:\.\d+)?"
+    assert re.sub(numbers, "#", found) == re.sub(numbers, "#", printed)
+    values = [[float(one) for one in re.findall(numbers, some)] for some in (found, printed)]
+    assert values[0] == pytest.approx(values[1], rel=0.1)  # another PyTorch may draw or round otherwise
+
+
 def test_the_script_runs_from_training_to_tables(tmp_path):
     pytest.importorskip("ripser")
     report = ROOT / "docs" / "analysis" / "topology_experiment.md"
@@ -142,11 +155,12 @@ def test_the_script_runs_from_training_to_tables(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     tables = re.findall(r"(?:^\|.*\n)+", done.stdout, flags=re.MULTILINE)
-    assert len(tables) == 5  # runs, within, across, model, rules
+    assert len(tables) == 6  # runs, within, across, model, rules, afterwards
     for table in tables:
         lines = table.strip().splitlines()
         assert len({line.count("|") for line in lines}) == 1
         assert len(lines) >= 5
+        assert "nan" not in table.lower()
     assert done.stdout.count("borne out") + done.stdout.count("failed") == 6 + 3 + 2 + 2
     assert report.read_bytes() == before  # --quick writes no report
     assert sorted(path.name for path in tmp_path.iterdir()) == [
