@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 import headscape
 from headscape.errors import FileError, FormatError, LabelError, NotKeptError, OptionError, ShapeError
 from headscape.trace.block import pack, unpack
-from headscape.trace.call import AttentionCall, CallArrays, TokenFlow
+from headscape.trace.call import AttentionCall, CallArrays
 from headscape.trace.file import from_bytes, to_bytes
 from headscape.trace.listing import select_top
 from headscape.trace.measure import Facts, gather_rows, keep_top, row_bits
 from headscape.trace.outputs import share_text
 from headscape.trace.sides import label_side, picture_patches, square_grid
+from headscape.trace.stats import TokenFlow
 from headscape.trace.synthetic import example_trace
 
 

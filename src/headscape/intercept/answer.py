@@ -76,7 +76,7 @@ class Tape:
             return
         # What was drawn for a dropout is not drawn again: its factor is read off before and after.
         drawn = (args[0], result) if func is F.dropout and result is not args[0] else None
-        given = _swap(args, self._stand_in), _swap(kwargs, self._stand_in)
+        given = swap(args, self._stand_in), swap(kwargs, self._stand_in)
         numbers = [self._number(t) for t in _leaves((result,))]
         self.steps.append((func, *given, numbers, drawn))
 
@@ -95,7 +95,7 @@ class Tape:
     def _run(self, state: Tensor, answer: Tensor) -> Tensor | None:
         made: dict[int, Any] = {0: state}
         for func, args, kwargs, numbers, drawn in self.steps:
-            given = _swap(args, lambda value: _again(value, made)), _swap(kwargs, lambda v: _again(v, made))
+            given = swap(args, lambda value: _again(value, made)), swap(kwargs, lambda v: _again(v, made))
             new = func(*given[0], **given[1]) if drawn is None else _dropped_alike(drawn, given[0][0])
             made.update(zip(numbers, _leaves((new,)), strict=False))
         number = self._numbers.get(answer)
@@ -129,15 +129,15 @@ def _leaves(value: Any) -> Iterator[Tensor]:
             yield from _leaves(item)
 
 
-def _swap(value: Any, change: Callable[[Any], Any]) -> Any:
+def swap(value: Any, change: Callable[[Any], Any]) -> Any:
     """Return arguments with every tensor, or what stands for one, changed."""
     if isinstance(value, (Tensor, Made)):
         return change(value)
     if isinstance(value, (tuple, list)):
-        items = [_swap(item, change) for item in value]
+        items = [swap(item, change) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
-        return {key: _swap(item, change) for key, item in value.items()}
+        return {key: swap(item, change) for key, item in value.items()}
     return value
 
 
@@ -170,6 +170,21 @@ def find_scores(output: Any, tape: Tape, axes: str = "bq") -> tuple[Tensor, str]
     return (tensor, "next tokens") if per_token and tensor.shape[-1] != states.shape[-1] else None
 
 
+def score_rows(scores: Tensor, kind: str, padded: np.ndarray, axes: str) -> Tensor:
+    """Return a table of scores as (batch, class): of next tokens, those at each last real token.
+
+    Arguments as in :func:`read_answer` and from :func:`find_scores`.
+    """
+    batch, length = padded.shape
+    if kind == "classes":
+        return scores.reshape(batch, -1)
+    table = scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if axes == "qb" else scores)
+    last = length - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(table.device)
+    # With a cache, or where only the last scores are asked for, the table ends with the tokens.
+    last = (last - (length - table.shape[1])).clamp_min(0)
+    return table[torch.arange(batch, device=table.device), last]
+
+
 def read_answer(
     output: Any, tape: Tape, padded: np.ndarray, side: int, names: Any, *, axes: str = "bq"
 ) -> Outputs | None:
@@ -198,16 +213,7 @@ def read_answer(
     query_first = axes == "qb"
 
     def rows(scores: Tensor) -> Tensor:
-        """Return (batch, class) of the raw output."""
-        if kind == "classes":
-            return scores.reshape(batch, -1)
-        table = (
-            scores.unsqueeze(0) if scores.dim() == 2 else (scores.transpose(0, 1) if query_first else scores)
-        )
-        last = length - 1 - torch.from_numpy((~padded)[:, ::-1].argmax(-1).copy()).to(table.device)
-        # With a cache, or where only the last scores are asked for, the table ends with the tokens.
-        last = (last - (length - table.shape[1])).clamp_min(0)
-        return table[torch.arange(batch, device=table.device), last]
+        return score_rows(scores, kind, padded, axes)
 
     if kind == "classes" and answer.shape[:-1].numel() != batch:
         return None

@@ -119,14 +119,17 @@ class Sides:
         return names
 
 
-def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> Trace:
-    """Build the Trace of a finished pass.
+def assemble(
+    watcher: Watcher, output: Any, *, model: str, step: int | None, has_answer: bool = True
+) -> Trace:
+    """Build the Trace of a finished pass, without the model's answer if nobody asks for that.
 
     Raises
     ------
     LabelError, ShapeError
         The caller's labels or pictures do not fit what the model saw.
     """
+    watcher.lineage.end()
     seen = join_pieces(watcher.recorder.calls)
     options = watcher.options
     if not seen:
@@ -136,10 +139,12 @@ def assemble(watcher: Watcher, output: Any, *, model: str, step: int | None) -> 
     sides = _label(_plain_sides(found, planes), calls, options)
     last = found.of_query[-1]
     padded = _padding_of(last, calls, sides[last].length)
-    answer: Outputs | None = watcher.attempt(
-        "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes,
-        axes=_axes_of_states(watcher),
-    )  # fmt: skip
+    answer: Outputs | None = None
+    if has_answer:
+        answer = watcher.attempt(
+            "reading the model's answer", read_answer, output, watcher.tape, padded, last, options.classes,
+            axes=axes_of_states(watcher),
+        )  # fmt: skip
     if answer is not None:
         answer = _over_all_tokens(answer, sides[last].length)
     warnings = tuple(notes_of(watcher, seen, calls, model))
@@ -154,7 +159,7 @@ def _over_all_tokens(answer: Outputs, length: int) -> Outputs:
     return replace(answer, contributions=np.pad(known, ((0, 0), (0, 0), (length - known.shape[2], 0))))
 
 
-def _axes_of_states(watcher: Watcher) -> str:
+def axes_of_states(watcher: Watcher) -> str:
     """Return the axes of the last states before their width: "bq", "qb", "q" or "b"."""
     state = watcher.tape.start
     codes = None if state is None or state.is_nested else watcher.places.rows(state)
@@ -179,6 +184,7 @@ def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], C
                 path=path, site=site, layer=layer, kind=one.origin.kind, source=one.origin.source,
                 query_side=side, key_side=found.of_key[layer], plane=planes[side], shape=one.shape,
                 arrays=one.arrays, self_check=one.self_check, nan_rows=one.nan_rows, scale=one.scale,
+                state_arrays=None if one.states is None else one.states.arrays(),
             )
         )  # fmt: skip
         runs[path] += 1
@@ -201,6 +207,12 @@ def _padding_of(side: int, calls: tuple[AttentionCall, ...], length: int) -> np.
         if call.key_side == side:
             return call.arrays.padded_keys
     return np.zeros((calls[0].shape[0], length), bool)
+
+
+def answering_side(trace: Trace) -> tuple[int, np.ndarray]:
+    """Return the side that feeds the model's answer, and its padding, (batch, token) bool."""
+    last = trace.calls[-1].query_side
+    return last, _padding_of(last, trace.calls, trace.sides[last].length)
 
 
 def _label(sides: list[Side], calls: tuple[AttentionCall, ...], options: Options) -> tuple[Side, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -48,10 +48,18 @@ class Found:
     vectors: Vectors | None = None  # of a product that the model wrote
 
 
+class Editor(Protocol):
+    """Changes what weights and values gave; see :mod:`headscape.intercept.rerun`."""
+
+    def edit(self, number: int, seen: Seen, found: Found) -> Tensor | None:
+        """Return what call ``number`` gives instead, (group, head, query, width); None leaves it."""
+
+
 class Calls:
     """The calls of one pass, with what they follow and what follows them."""
 
     def __init__(self, names: Names, options: Options, places: Places, lineage: Lineage) -> None:
+        self.editor: Editor | None = None
         self.names = names
         self.options = options
         self.places = places
@@ -82,7 +90,25 @@ class Calls:
             check = OutputCheck(found.value, found.mixed)
         vectors = vectors_of(found.rows, found.vectors) if self.options.vectors else None
         seen = self.recorder.record(found.rows, origin, check, found.live, vectors)
-        return seen, Meet(standing.codes, seen.flow, began)
+        if self.editor is not None:
+            self._edit(self.editor, seen, found)
+        return seen, Meet(standing.codes, seen.flow, began, seen.states)
+
+    def _edit(self, editor: Editor, seen: Seen, found: Found) -> None:
+        """Write what an editor makes of a call into the very tensor that the model goes on with."""
+        new = editor.edit(len(self.recorder.calls) - 1, seen, found)
+        if new is None:
+            return
+        if not isinstance(found.live, Live) or found.live.output.is_nested:
+            raise RuntimeError(
+                f"{seen.origin.path or 'the model itself'} cannot be changed: dropout acts on its weights, "
+                "or its tensors are nested. Call model.eval(), and pass padded tensors."
+            )
+        output, lay = found.live.output, found.live.lay
+        index = lay(torch.arange(output.numel(), device=output.device).view(output.shape))
+        flat = torch.empty(output.numel(), dtype=output.dtype, device=output.device)
+        flat[index.reshape(-1)] = new.to(output.dtype).reshape(-1)
+        output.copy_(flat.view(output.shape))
 
     def _standing(self, found: Found) -> Standing:
         is_alike = found.is_alike and not found.has_own_rows

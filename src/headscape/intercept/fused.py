@@ -30,6 +30,7 @@ class Parts:
     kernel: tuple[Any, ...] | None = None  # query, key, value of a kernel that keeps no weights
     kernel_options: dict[str, Any] = field(default_factory=dict)
     sums: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # norms of the two summands
+    summed: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # they themselves, if asked for
 
     def vectors(self, batch: int, full: int) -> Vectors | None:
         """Return the vectors of the weights, padded to ``full`` tokens; torch.nn has scaled the queries."""
@@ -44,10 +45,11 @@ class Parts:
 class Inside(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees the native functions that a fused one is made of."""
 
-    def __init__(self, *, with_factors: bool = False) -> None:
+    def __init__(self, *, with_factors: bool = False, with_states: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.parts = Parts()
         self._with_factors = with_factors
+        self._with_states = with_states
         self._soft: Tensor | None = None
 
     def __torch_dispatch__(
@@ -60,6 +62,8 @@ class Inside(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return func.redispatch(_backend(args[0]), *args, **kwargs)
         if name == "add_" and isinstance(args[1], Tensor):
             self.parts.sums.append((_norms(args[0]), _norms(args[1])))
+            if self._with_states and not args[0].is_nested:
+                self.parts.summed.append((args[0].clone(), args[1].clone()))
         result = func(*args, **kwargs)
         if name_of(func) in ("softmax", "_nested_tensor_softmax_with_shape"):
             self._soft = result

@@ -17,6 +17,7 @@ from torch import Tensor
 from headscape.intercept.ops import ADDS, ADDS_IN_PLACE, COPIES, DROPS, MOVES, NORMS
 from headscape.intercept.places import Places
 from headscape.intercept.shadows import Beside, moved, moves, tensors_in
+from headscape.intercept.states import Normed, States, norm_of
 
 Role = Literal["plain", "branch", "stream"]
 
@@ -37,11 +38,15 @@ class Mark:
 
 @dataclass(frozen=True)
 class Meet:
-    """The (example, row) places of a call and the norms that fill as its parts meet, (example, 4, row)."""
+    """The (example, row) places of a call and the norms that fill as its parts meet, (example, 4, row).
+
+    ``states`` fill too, where somebody asked for them.
+    """
 
     codes: npt.NDArray[np.int64] | None
     flow: npt.NDArray[np.float32]
     began: int
+    states: States | None = None
 
 
 class Lineage:
@@ -55,6 +60,9 @@ class Lineage:
         self._calls: dict[int, Meet] = {}
         self.state: Tensor | None = None  # the tokens' last states
         self._in_place: Mark | None = None
+        # Told of each part of the stream, where somebody asks: ("input" or "feed forward", call, tensor).
+        self.on_part: Callable[[str, int, Tensor], None] | None = None
+        self._normed: Beside[Normed] = Beside()  # sums after a normalisation, which may be the stream
 
     def mark(self, tensor: Any) -> Mark | None:
         """Return the mark of a tensor, None if it came from outside the pass."""
@@ -117,6 +125,7 @@ class Lineage:
             mark = first or Mark(-1, "plain", 0)  # as old as what it copies
         elif first is not None and first.role == "stream" and name in _KEEPS_STATE:
             mark = replace(first, time=time)
+            self._normalise(name, args, kwargs, results[0])
         elif name in _KEEPS_BRANCH and (branch := self._branch(name, inputs)) is not None:
             mark = replace(self._marks.get(branch) or mark, time=time)
             self._move_features(name, func, args, kwargs, result)
@@ -130,6 +139,31 @@ class Lineage:
         if args and isinstance(args[0], Tensor) and args[0].is_floating_point():
             call = self.newest_call(list(tensors_in((*args, *kwargs.values()))))
             self.put(args[0], Mark(call, "plain", self.tick()))
+
+    def _normalise(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+        """Note what normalised a sum: if the result is the stream, the block normalises last."""
+        known = self._calls.get(getattr(self.mark(args[0]), "call", -1))
+        if known is not None and known.states is not None:
+            norm = norm_of(name, args, kwargs)
+            if norm is not None:
+                is_second = known.states.parts.keys() >= {"feed_forward"}
+                self._normed.put(result, Normed(norm, known.states, is_second))
+
+    def _tell_part(self, mark: Mark, tensor: Tensor) -> None:
+        if self.on_part is not None:
+            self.on_part("feed forward", mark.call, tensor)
+
+    def _settle_norm(self, stream: Tensor | None) -> None:
+        """Take a normalisation for that of its block, as its result is what parts are added to."""
+        normed = self._normed.get(stream)
+        if normed is not None:
+            normed.settle()
+
+    def end(self) -> None:
+        """See whether the last block normalised last, as those before it do."""
+        normed = self._normed.get(self.state)
+        if normed is not None and normed.states.norms.get("attention") is not None:
+            normed.settle()
 
     def _branch(self, name: str, inputs: list[Tensor]) -> Tensor | None:
         for tensor in inputs[:2]:
@@ -177,7 +211,11 @@ class Lineage:
         if seen is not None and seen.time > began and seen.role != "stream":
             # Made after the attention began: a parallel feed-forward part, not the residual.
             self._note(mark, feed_forward=other)
+            self._tell_part(mark, other)
             return replace(mark, time=self.tick())
+        self._settle_norm(other)
+        if self.on_part is not None and (seen is None or seen.call < 0):
+            self.on_part("input", mark.call, other)
         self._note(mark, residual=other, attention=branch)
         return Mark(mark.call, "stream", self.tick())
 
@@ -188,6 +226,8 @@ class Lineage:
             seen.call == mark.call or seen.time > (0 if known is None else known.began)
         )
         if belongs and known is not None and np.isnan(known.flow[:, 3]).all():
+            self._settle_norm(state)
+            self._tell_part(mark, other)
             self._note(mark, stream=state, feed_forward=other)
         return Mark(mark.call, "stream", self.tick())
 
@@ -197,9 +237,12 @@ class Lineage:
         if known is None:
             return
         for name, tensor in parts.items():
-            norms = norms_at(tensor, self._places.rows(tensor), known)
+            codes = self._places.rows(tensor)
+            norms = norms_at(tensor, codes, known)
             if norms is not None:
                 known.flow[:, rows[name]] = norms
+            if known.states is not None:
+                known.states.note(name, tensor, codes, known.codes)
 
 
 def norms_at(state: Tensor, codes: Tensor | None, meet: Meet) -> npt.NDArray[np.float32] | None:

@@ -32,11 +32,13 @@ def join_pieces(calls: list[Seen]) -> list[Seen]:
         group = calls[start:end]
         joined = _joined(group) if len(group) > 1 else None
         in_one_run = len({seen.origin.frame for seen in group}) == 1
-        for seen in group:
+        beside = joined is not None and joined.shape[1] == len(group) > 1
+        for n, seen in enumerate(group):
             if joined is None:
                 seen.origin = replace(seen.origin, of_pieces=len(group) if in_one_run else 1)
                 made.append(seen)
             number.append(len(made) - 1 if joined is None else len(made))
+            seen.place = number[-1], n if beside and seen.shape[1] == 1 else 0
         if joined is not None:
             made.append(joined)
         start = end

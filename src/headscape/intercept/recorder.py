@@ -15,6 +15,7 @@ from headscape.intercept.gradients import Backward, Live
 from headscape.intercept.keeping import Keeping
 from headscape.intercept.rows import OutputCheck, Scores, Written, aside, forbids, value_norms
 from headscape.intercept.settle import Standing
+from headscape.intercept.states import States, numbers
 from headscape.intercept.stream import gather
 from headscape.trace.call import TOP_K, CallArrays
 from headscape.trace.measure import Facts, keep_top
@@ -40,6 +41,7 @@ class Options:
     strict: bool = False
     gradients: bool = False
     vectors: bool = False
+    states: bool = False
 
     @classmethod
     def named(cls, owner: str, also: tuple[str, ...] = (), **given: Any) -> "Options":
@@ -99,6 +101,8 @@ class Seen:
     value: Tensor | None = field(default=None, repr=False)  # waits for its output projection
     gradients: GradientState = ""
     backward: Callable[[], Backward | None] = lambda: None  # a weak reference: the graph holds it
+    states: States | None = field(default=None, repr=False)
+    place: tuple[int, int] = (0, 0)  # which call of the trace it is (a part of), and its first head there
 
     @property
     def flow(self) -> npt.NDArray[np.float32]:
@@ -107,6 +111,8 @@ class Seen:
 
     def project(self, projection: Tensor) -> None:
         """Work out the value norms once the output projection, (output, head * width), is known."""
+        if self.states is not None and self.states.projection is None:
+            self.states.projection = numbers(projection)
         if self.value is None:
             return
         standing, value = self.origin.standing, self.value
@@ -169,6 +175,11 @@ class Recorder:
                 seen.largest_sum = float(
                     np.nanmax(np.nan_to_num(arrays.weights).sum(-1) / arrays.kept, initial=0)
                 )
+        if self.options.states and origin.value is not None:
+            seen.states = States((shape[0], shape[2]))
+            seen.states.keep_values(origin.value, standing)
+            if origin.projection is not None:
+                seen.states.projection = numbers(origin.projection)
         if self.options.values and origin.projection is None:
             seen.value = None if origin.value is None else origin.value.detach()
         # A view of the values keeps all of a block's projections alive: let go of it.

@@ -44,7 +44,7 @@ def watch(
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)
     below = watcher.below() if is_compiled_script(model) else nullcontext()
-    with _uncompiled(), keeping_fast_paths(), below, watcher:
+    with uncompiled(), keeping_fast_paths(), below, watcher:
         output = call()
     trace = None
     try:
@@ -75,7 +75,7 @@ def watch(
     return output, trace
 
 
-def _uncompiled() -> AbstractContextManager[object]:
+def uncompiled() -> AbstractContextManager[object]:
     """Run compiled modules and functions eagerly for this one pass; they keep their compiled code."""
     # flex_attention compiles itself: it too must not be traced with the watching in it.
     if "torch._dynamo" not in sys.modules and "torch.nn.attention.flex_attention" not in sys.modules:
@@ -236,6 +236,9 @@ def capture(
     vectors : bool, default False
         Also keep the query and key vectors that met, ``call.query_vectors()`` and ``call.key_vectors()``:
         batch x heads x (queries + keys) x head width numbers a call. The neuron view shows them.
+    states : bool, default False
+        Also keep values, output projections and the states that meet where a call joins the residual stream:
+        ``call.states()``. Some five times batch x tokens x model width numbers a call; not written to files.
 
     Returns
     -------

@@ -35,6 +35,8 @@ class Scope:
     mixed: Tensor | None = None
     output: Tensor | None = None  # the very tensor that torch.nn goes on with
     drops: bool = False
+    met: Callable[[], None] | None = None  # called when weights have met values
+    recorded: Any = None  # what was recorded then: the call, what meets at it, places of its rows
     _weights: Tensor | None = None
     _dropped: Tensor | None = None
     _mask: Tensor | None = None
@@ -53,6 +55,8 @@ class Scope:
     def _fused(self, result: Tensor, *args: Any, **kwargs: Any) -> None:
         self.rows, self.value, self.drops = sdpa_scores(*args, **kwargs)
         self.output, self.mixed = result, _four_axes(result)
+        if self.met is not None:
+            self.met()
 
     def _softmax(self, result: Tensor, *args: Any, **kwargs: Any) -> None:
         self._weights = result
@@ -80,6 +84,8 @@ class Scope:
         if self._weights is not None and (first is self._weights or first is self._dropped):
             self.rows = Written(self._weights.detach(), self._mask)
             self.value, self.output, self.mixed = second, result, result
+            if self.met is not None:
+                self.met()
 
 
 def live_of(scope: Scope, shape: torch.Size) -> Live | Literal["dropped"] | None:

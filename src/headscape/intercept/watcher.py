@@ -16,6 +16,7 @@ from headscape.intercept.calls import Arguments, Calls, Found
 from headscape.intercept.flex import is_flex, read_flex
 from headscape.intercept.fused import Inside, Parts
 from headscape.intercept.grids import Grids
+from headscape.intercept.ledger import Ledger
 from headscape.intercept.lineage import Lineage
 from headscape.intercept.names import Names
 from headscape.intercept.nested import Nested
@@ -57,6 +58,7 @@ class Watcher(TorchFunctionMode):
         self.recorder = self.calls.recorder
         self.nested = Nested(self.places)
         self.tape = Tape()
+        self.ledger: Ledger | None = None
         self.problems: list[str] = []
         self._above = 0  # Python functions that are being run
         self._scopes: list[Scope] = []
@@ -83,6 +85,8 @@ class Watcher(TorchFunctionMode):
             inner = self._scopes[-1].inner.get(func)
             if inner is not None:
                 self.attempt("looking inside torch.nn's attention", inner, result, *args, **kwargs)
+            if self.ledger is not None:
+                self.attempt(_FOLLOWING, self.ledger.note, func, args, kwargs, result)
             return result
         name = name_of(func)
         handler = self._flex if is_flex(func) else self._handlers.get(func)
@@ -157,11 +161,15 @@ class Watcher(TorchFunctionMode):
             self.tape.restart(self.lineage.state, self.lineage.mark(self.lineage.state))
         else:
             self.tape.note(func, args, kwargs, result)
+        if self.ledger is not None:
+            self.ledger.note(func, args, kwargs, result)
 
     def _write(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with torch.no_grad():
             self.places.write(name, func, args, kwargs)
             self.lineage.wrote(args, kwargs)
+            if self.ledger is not None and args:
+                self.ledger.clobber(args[0])
 
     def _project(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """See the output projection of a call: the first learned map on what its heads gave."""
@@ -202,20 +210,22 @@ class Watcher(TorchFunctionMode):
                 "torch.nn.functional.multi_head_attention_forward has no Python code to look into"
             )
             return func(*args, **kwargs)
+        named = self.attempt("reading torch.nn's arguments", bound, func, args, kwargs)
+        if named is not None:
+            scope.met = lambda: self.attempt(
+                "recording torch.nn's attention", self._record_multi_head, named, scope, began
+            )
         self._scopes.append(scope)
         try:
             with self:
                 result = function(*args, **kwargs)
         finally:
             self._scopes.pop()
-        named = self.attempt("reading torch.nn's arguments", bound, func, args, kwargs)
-        if named is not None:
-            self.attempt(
-                "recording torch.nn's attention", self._record_multi_head, named, scope, began, result[0]
-            )
+            scope.met = None  # it holds the scope, and with it tensors
+        self.attempt("recording torch.nn's attention", self._end_multi_head, named, scope, result[0])
         return result
 
-    def _record_multi_head(self, named: dict[str, Any], scope: Scope, began: int, output: Tensor) -> None:
+    def _record_multi_head(self, named: dict[str, Any], scope: Scope, began: int) -> None:
         query, key = named["query"], named["key"]
         is_batched = query.dim() == 3
         rows, value, mixed = unfold(scope, query.shape[1] if is_batched else 1)
@@ -228,12 +238,21 @@ class Watcher(TorchFunctionMode):
             extra_keys=rows.shape[3] - key.shape[0], live=live_of(scope, mixed.shape),
             vectors=scope.vectors(rows.shape[0]) if self.options.vectors else None,
         )  # fmt: skip
-        seen, meet = self.calls.record(found, began)
+        scope.recorded = *self.calls.record(found, began), ends[0]
+
+    def _end_multi_head(self, named: dict[str, Any] | None, scope: Scope, output: Tensor) -> None:
+        if named is None:
+            return
+        if scope.recorded is None:
+            if scope.rows is None:
+                raise RuntimeError("torch.nn's attention ran without a softmax that headscape knows")
+            return
+        seen, meet, codes = scope.recorded
         made = seen.origin.standing
-        if ends[0] is None and made.row_codes is not None:
-            ends[0] = torch.as_tensor(made.row_codes, dtype=torch.int32, device=output.device)
-        if ends[0] is not None:
-            codes = ends[0].t() if is_batched else ends[0][0]
+        if codes is None and made.row_codes is not None:
+            codes = torch.as_tensor(made.row_codes, dtype=torch.int32, device=output.device)
+        if codes is not None:
+            codes = codes.t() if named["query"].dim() == 3 else codes[0]
             self.places.put(output, codes.unsqueeze(-1).expand(output.shape))
         self.tape.restart(output, self.calls.begin(seen, meet, output, None, "branch"))
 
@@ -277,7 +296,7 @@ class Watcher(TorchFunctionMode):
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began, is_layer = self.lineage.tick(), func is _FUSED_LAYER
-        inside = Inside(with_factors=self.options.vectors)
+        inside = Inside(with_factors=self.options.vectors, with_states=self.options.states)
         with inside:
             result = func(*args, **kwargs)
         layer = FusedLayer.of(args, kwargs, is_layer=is_layer)
@@ -316,6 +335,8 @@ class Watcher(TorchFunctionMode):
             seen, meet = self.calls.record(found, began)
             if is_layer:
                 note_sums(parts, seen.flow, seen.arrays.padded)
+                if seen.states is not None:
+                    seen.states.take_fused(parts.summed, layer.named)
         if not result.is_nested:
             self.places.put(result, None if codes is None else codes.unsqueeze(-1).expand(result.shape))
         else:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from headscape.errors import NotKeptError, OptionError, expect_index
 from headscape.trace.listing import select_top, spread_rows
+from headscape.trace.states import CallStates, StateArrays
+from headscape.trace.stats import CallStats, TokenFlow
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int32]
@@ -16,57 +18,6 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 # Share of a row's attention that rounding may take from a list of all its keys.
 WHOLE_MASS = 1e-5
 TOP_K = 16  # keys a row keeps when nobody says how many
-
-
-@dataclass(frozen=True)
-class TokenFlow:
-    """What meets at a token when an attention call's result joins the residual stream.
-
-    Each is a (query,) float32 array of Euclidean norms, >= 0; NaN where it was not seen.
-
-    Attributes
-    ----------
-    residual
-        Norm of the state to which the attention output is added.
-    attention
-        Norm of the attention module's output (all heads and the output bias).
-    stream
-        Norm of the state to which the next feed-forward output is added.
-    feed_forward
-        Norm of that feed-forward output.
-    """
-
-    residual: Floats
-    attention: Floats
-    stream: Floats
-    feed_forward: Floats
-
-    @property
-    def attention_share(self) -> Floats:
-        """Attention's part of what meets: ``attention / (residual + attention)``, 0 to 1, (query,)."""
-        return self.attention / (self.residual + self.attention)
-
-    @property
-    def feed_forward_share(self) -> Floats:
-        """Feed-forward's part: ``feed_forward / (stream + feed_forward)``, 0 to 1, (query,)."""
-        return self.feed_forward / (self.stream + self.feed_forward)
-
-
-@dataclass(frozen=True)
-class CallStats:
-    """Exact statistics of every row over all its keys, whatever was kept.
-
-    Rows of padded queries are NaN. ``entropy`` is in bits (0 = one key, log2(K) = all alike), ``distance``
-    in tokens (mean of ``|query - key|``; for cross-attention positions of two sequences are compared),
-    ``first_key`` and ``largest`` are shares of the row, 0 to 1: all four (batch, head, query) float32.
-    ``received`` (batch, head, key) float32 is the attention a key gets, summed over real queries.
-    """
-
-    entropy: Floats
-    distance: Floats
-    first_key: Floats
-    largest: Floats
-    received: Floats
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,6 +115,7 @@ class AttentionCall:
     self_check: float = float("nan")
     nan_rows: int = 0
     scale: float | None = None
+    state_arrays: StateArrays | None = field(default=None, repr=False)
 
     @property
     def k(self) -> int | None:
@@ -371,6 +323,21 @@ class AttentionCall:
                 "where that was not possible."
             )
         return found
+
+    def states(self, example: int = 0) -> CallStates:
+        """Return the states that meet at this call, as vectors.
+
+        Raises
+        ------
+        NotKeptError
+            States were not captured.
+        """
+        if self.state_arrays is None:
+            raise NotKeptError(
+                f"{self.site or 'the model itself'} has no states: they were not asked for, or the call was "
+                "put together from pieces. Capture with states=True."
+            )
+        return self.state_arrays.one(self._example(example))
 
     def visible(self, example: int = 0) -> Ints:
         """Return the number of keys each row may see, (head, query) int32; 0 for padded queries."""

@@ -45,6 +45,35 @@ class Norm:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class StateArrays:
+    """The states of a call for the whole batch; see :class:`CallStates`. A batch axis comes first.
+
+    ``projection`` and the norms belong to all examples.
+    """
+
+    values: Floats
+    projection: Floats | None = None
+    residual: Floats | None = None
+    attention: Floats | None = None
+    stream: Floats | None = None
+    feed_forward: Floats | None = None
+    norm_after_attention: Norm | None = None
+    norm_after_feed_forward: Norm | None = None
+
+    def one(self, example: int) -> "CallStates":
+        """Return the states of one example."""
+        found = {
+            name: None if (array := getattr(self, name)) is None else array[example]
+            for name in ("residual", "attention", "stream", "feed_forward")
+        }
+        return CallStates(
+            self.values[example], self.projection, **found,
+            norm_after_attention=self.norm_after_attention,
+            norm_after_feed_forward=self.norm_after_feed_forward,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class CallStates:
     """What met at the tokens of one call, of one example, as float32 vectors of the model's width.
 
