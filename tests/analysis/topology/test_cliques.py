@@ -2,6 +2,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextvars import ContextVar
 
 import numpy as np
 import pytest
@@ -12,11 +13,6 @@ from headscape.analysis.topology.cliques import h1_bars, h1_bars_each
 from headscape.errors import MissingExtraError, OptionError, ShapeError
 
 SQUARE = np.array([[0, 1, 1.5, 1], [1, 0, 1, 1.5], [1.5, 1, 0, 1], [1, 1.5, 1, 0]])
-
-
-@pytest.fixture
-def ripser():
-    return pytest.importorskip("ripser")
 
 
 def random_distances(seed, nodes):
@@ -88,6 +84,17 @@ def test_a_script_without_a_main_guard_can_ask(tmp_path):
 
 
 @pytest.mark.usefixtures("ripser")
+def test_a_block_shares_one_child_and_ends_it():
+    with cliques.one_child():
+        h1_bars(SQUARE)
+        child = cliques._kept.get()._process
+        h1_bars(SQUARE)
+        assert cliques._kept.get()._process is child
+        assert child.poll() is None
+    assert child.poll() is not None
+
+
+@pytest.mark.usefixtures("ripser")
 def test_a_child_that_dies_is_a_sentence_and_not_an_empty_answer(monkeypatch):
     matrix = random_distances(0, 30)
     with cliques._Child() as child:
@@ -111,6 +118,7 @@ def test_too_many_nodes_are_refused_with_the_way_out():
 
 
 def test_without_ripser_the_message_names_the_command(monkeypatch):
+    monkeypatch.setattr(cliques, "_kept", ContextVar("_kept", default=None))  # no child that runs already
     monkeypatch.setattr(cliques.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"headscape\[topology\]"):
         h1_bars(SQUARE)

@@ -87,7 +87,7 @@ def test_nodes_joined_from_the_start_cost_nothing():
         (np.zeros((0, 0)), "at least one node"),
         (np.zeros((2, 2), int), "int64; pass float32"),
         (np.array([[0, 1.0], [2.0, 0]]), r"not symmetric: 1 at \(0, 1\) but 2 at \(1, 0\)"),
-        (np.array([[0, -1.0], [-1.0, 0]]), "down to -1"),
+        (np.array([[0, -1.0], [-1.0, 0]]), r"down to -1.*attention_distances"),
     ],
 )
 def test_what_is_no_distance_is_said(matrix, says):

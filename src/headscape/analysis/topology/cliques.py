@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from types import TracebackType
 
 import numpy as np
@@ -65,8 +66,9 @@ def h1_bars(
     Notes
     -----
     Coefficients are those of the field with two elements, as is usual. The child starts in about a second;
-    for many graphs call :func:`h1_bars_each`, which starts it once. Time has no useful bound: attention of
-    trained models takes milliseconds at 128 tokens, random weights half a minute at 256.
+    for many graphs call :func:`h1_bars_each`, which starts it once, or use :func:`one_child`. Time has no
+    useful bound: attention of trained models takes milliseconds at 128 tokens, random weights half a minute
+    at 256.
 
     References
     ----------
@@ -124,11 +126,26 @@ def h1_bars_each(
                 f"Pass most_nodes={len(matrix)} to try all the same (limit_s={limit_s:g} still ends it), or "
                 "leave out tokens or short edges first; H0 and cycle rank have no such limit."
             )
-    answers: list[Bars] = []
+    kept = _kept.get()
+    with _Child() if kept is None else contextlib.nullcontext(kept) as child:
+        return [_ask(child, matrix, cut, limit_s) for matrix, cut in zip(matrices, cuts, strict=True)]
+
+
+@contextlib.contextmanager
+def one_child() -> Iterator[None]:
+    """Let all calls within the ``with`` block share one child process, which takes a second to start.
+
+    Examples
+    --------
+    >>> with one_child():
+    ...     found = [h1_bars(np.zeros((3, 3))) for _ in range(5)]
+    """
     with _Child() as child:
-        for matrix, cut in zip(matrices, cuts, strict=True):
-            answers.append(_ask(child, matrix, cut, limit_s))
-    return answers
+        before = _kept.set(child)
+        try:
+            yield
+        finally:
+            _kept.reset(before)
 
 
 def _cuts(longest: float | Sequence[float] | None, count: int) -> list[float]:
@@ -253,3 +270,7 @@ def _listen(
                 answers.put(read(stream))
         except (ValueError, OSError, EOFError):
             answers.put(None)
+
+
+# The child of the `one_child` block around the call.
+_kept: ContextVar[_Child | None] = ContextVar("_kept", default=None)

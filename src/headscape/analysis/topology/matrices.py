@@ -23,25 +23,23 @@ def expect_square(name: str, matrices: Floats) -> None:
         raise ShapeError(f"{name} is {np.asarray(matrices).dtype}; pass float32 or float64.")
 
 
-def expect_distances(name: str, distances: Floats) -> None:
-    """Raise :class:`ShapeError` unless the matrices are square, symmetric and not negative.
+def expect_distances(name: str, matrices: Floats) -> None:
+    """Raise :class:`ShapeError` unless matrices of weights or distances are square, symmetric and >= 0.
 
     NaN is let through: what is worked out from it is NaN.
     """
-    expect_square(name, distances)
-    least = np.nanmin(distances) if np.isnan(np.min(distances)) else np.min(distances)
+    expect_square(name, matrices)
+    instead = "symmetric_weights" if name == "weights" else "attention_distances"
+    least = np.fmin.reduce(matrices, axis=None)
     if least < 0:
-        raise ShapeError(
-            f"{name} goes down to {least:.4g}, but distances are >= 0. For attention weights use "
-            "attention_distances() first."
-        )
+        raise ShapeError(f"{name} goes down to {least:.4g}, but 0 is the least. Is it made by {instead}()?")
     # Equal infinities differ by NaN, and so does NaN from itself: neither counts as a difference.
     with np.errstate(invalid="ignore"):
-        gap = np.abs(distances - np.swapaxes(distances, -1, -2))
+        gap = np.abs(matrices - np.swapaxes(matrices, -1, -2))
     if (gap > SYMMETRY_LIMIT).any():
         place = tuple(int(i) for i in np.argwhere(gap > SYMMETRY_LIMIT)[0])
         other = (*place[:-2], place[-1], place[-2])
         raise ShapeError(
-            f"{name} is not symmetric: {distances[place]:.4g} at {place} but {distances[other]:.4g} at "
-            f"{other}. For attention weights use attention_distances() first, which joins both ways."
+            f"{name} is not symmetric: {matrices[place]:.4g} at {place} but {matrices[other]:.4g} at "
+            f"{other}. For attention use {instead}() first, which joins both ways."
         )
