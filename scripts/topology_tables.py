@@ -204,8 +204,8 @@ def _write_rules(runs: Sequence[Run]) -> tuple[str, list[tuple[str, bool]]]:
     ]
     text = (
         f"**Stopping**: the {len(learnable)} clean and little runs; accuracy and loss against those at the "
-        "best step. A rule's parameter is chosen on the others of these runs (in the column before the last: on "
-        "the other seeds of the same regime). Rules that never fire stop at the end."
+        "best step. A rule's parameter is chosen on the others of these runs (in the column before the last: "
+        "on the other seeds of the same regime). Rules that never fire stop at the end."
     )
     return f"{text}\n\n{_table(head, rows)}", holds
 

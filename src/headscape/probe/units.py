@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headscape.errors import OptionError, ShapeError, expect_option
 from headscape.intercept.run import capture
+from headscape.probe.copies import Given
 from headscape.trace.trace import Trace
 
 Signals: TypeAlias = npt.NDArray[np.float32]
@@ -69,7 +70,8 @@ def read_units(
         Any. It runs in eval mode without gradients; afterwards its modes are as they were and no hook is
         left, also after an exception.
     inputs : object
-        A tuple is passed as positional arguments, a mapping as keyword arguments, anything else alone.
+        As for :func:`headscape.knock_out`: a tuple or list is passed as arguments, a mapping as keywords, all
+        else alone.
     modules : sequence of str, optional
         Dotted names of the modules to read. Default: every module with a weight matrix that has more inputs
         than outputs, which are the second layers of feed-forward blocks: what goes into them are the
@@ -117,7 +119,7 @@ def read_units(
         for name, module in hooked.items():
             handle = module.register_forward_hook(reader.hook(name), with_kwargs=True)
             stack.callback(handle.remove)
-        _call(model, inputs)
+        Given.of(inputs).call(model)()
     if modules is not None:
         still = [name for name in hooked if name not in reader.runs]
         if still:
@@ -147,7 +149,7 @@ def read_heads(model: nn.Module, inputs: Any) -> Trace:
         As ``headscape.capture(model, strict=True)``.
     """
     with _quietly(model), capture(model, keep="all", values=False, strict=True) as run:
-        _call(model, inputs)
+        Given.of(inputs).call(model)()
     return run.trace
 
 
@@ -268,15 +270,6 @@ def _with_matrix(model: nn.Module) -> dict[str, nn.Module]:
         if any(p.dim() == 2 for p in module.parameters(recurse=False))
         and not isinstance(module, nn.Embedding)
     }
-
-
-def _call(model: nn.Module, inputs: Any) -> None:
-    if isinstance(inputs, tuple):
-        model(*inputs)
-    elif isinstance(inputs, Mapping):
-        model(**inputs)
-    else:
-        model(inputs)
 
 
 @contextlib.contextmanager
