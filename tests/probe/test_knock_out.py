@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import headscape
+import headscape.probe
 from headscape.errors import OptionError, ShapeError
 
 STATES = torch.randn(2, 6, 12, generator=torch.Generator().manual_seed(1))
@@ -391,3 +392,15 @@ def test_findings_are_plain_and_one_for_each_example():
     assert best["before"] == pytest.approx(float(before.max()), abs=1e-6)
     assert best["after"] != best["before"]
     assert "layer 1 head 2" in found.table()
+
+
+def test_a_viewers_question_is_answered_from_one_plain_pass():
+    from headscape.view.findings import answer_knock_out
+
+    model = classifier()
+    asked = {"kind": "head", "call": 1, "head": 2, "query": None, "key": None, "example": 1, "by": "zero"}
+    told = answer_knock_out(headscape.probe.Knocker(model, STATES, classes="abcd"), asked)
+    want = headscape.knock_out(model, STATES, heads=[(1, 2)], classes="abcd").findings()[1]
+    assert told["answers"] == want["answers"]
+    assert told["example"] == 1
+    assert "error" in answer_knock_out(headscape.probe.Knocker(model, STATES), asked | {"head": 40})
