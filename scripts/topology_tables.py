@@ -145,7 +145,7 @@ def _write_across(runs: Sequence[Run]) -> tuple[str, list[tuple[str, bool]]]:
         if name == "step":
             continue
         found = [across(part, name, "gap") for part in (runs, *(of(runs, regime) for regime in REGIMES))]
-        rows.append([shown, *(f"{r:+.2f} (p {p:.3f})" if np.isfinite(r) else "not known" for r, p in found)])
+        rows.append([shown, *(f"{r:+.2f} (p {p:.4f})" if np.isfinite(r) else "not known" for r, p in found)])
         if name in PRIMARY:
             beats = [bool(p < CHANCE) for _, p in found]
             holds.append((f"{shown} across runs", beats[0] and sum(beats[1:]) >= 2))
