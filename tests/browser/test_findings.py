@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from tests.browser.test_access import find_violations
 
 from headscape.trace.synthetic import example_trace
 from headscape.view.page import write_page
 from headscape.view.widget import Widget
-from tests.browser.test_access import find_violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
