@@ -1,11 +1,16 @@
 """What heads attend to: planted matrices whose statistics are known by hand."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.analysis.planted import looking_at, planted_call, planted_trace, uniform
 
 from headscape.analysis.heads import BY_BOTH, BY_WEIGHT, measure_heads
+from headscape.analysis.sight import sight_of
 from headscape.errors import NoAttentionError, OptionError, ShapeError
+from headscape.trace.call import CallArrays
 from headscape.trace.sides import Side
 from headscape.trace.synthetic import example_trace
 from headscape.trace.trace import Trace
@@ -144,14 +149,15 @@ def test_cross_attention_has_no_previous_token_but_a_first_one():
 
 
 def test_cached_keys_put_the_last_query_on_the_last_key():
-    weights = np.zeros((1, 1, 2, 5))
+    weights = np.zeros((1, 2, 2, 5))
     weights[0, 0, 0, 2] = weights[0, 0, 1, 3] = 1  # queries stand on keys 3 and 4
+    weights[0, 1, :, 1] = 1
     side = Side("tokens", 5, 2, (("a", "b", "c", "d", "b"),))
     stats = measure_heads(Trace((planted_call(weights, mask="causal"),), (side,)))
-    assert stats["previous"].item() == 1
-    assert stats.chances["previous"].item() == pytest.approx((1 / 4 + 1 / 5) / 2)
-    assert stats.rows["duplicate"].item() == 1  # the last "b"
-    assert stats["duplicate"].item() == 0
+    assert stats["previous"][0].tolist() == [1, 0]
+    assert stats.chances["previous"][0, 0] == pytest.approx((1 / 4 + 1 / 5) / 2)
+    assert stats.rows["duplicate"][0].tolist() == [1, 1]  # the last "b"
+    assert stats["duplicate"][0].tolist() == [0, 1]
 
 
 def test_one_token_gives_nan_and_no_number():
@@ -165,6 +171,15 @@ def test_ragged_layers_are_nan_behind_their_last_head():
     assert stats["first"].shape == (2, 3)
     assert np.isnan(stats["first"]).tolist() == [[False] * 3, [False, True, True]]
     assert stats.heads == (3, 1)
+
+
+def test_calls_of_one_trace_may_see_differently():
+    trace = planted_trace(uniform(S), tokens=WORDS)
+    causal = planted_call(uniform(S, causal=True), mask="causal", layer=1)
+    stats = measure_heads(Trace((*trace.calls, causal), trace.sides))
+    for name in ("previous", "first", "distance"):
+        assert stats[name][:, 0] == pytest.approx(stats.chances[name][:, 0], rel=1e-5), name
+    assert np.isnan(stats["next"][:, 0]).tolist() == [False, True]
 
 
 def test_windows_are_judged_against_what_they_may_see():
@@ -220,3 +235,47 @@ def test_bad_calls_are_answered():
         measure_heads([planted_trace(uniform(4)), planted_trace(uniform(4, heads=2))])
     with pytest.raises(OptionError, match="Did you mean 'previous'"):
         measure_heads(planted())["previuos"]
+
+
+@pytest.mark.parametrize("kind", ["all", "causal"])
+@pytest.mark.parametrize("cached", [0, 2])
+def test_what_rows_may_see_is_counted_as_a_mask_counts(kind, cached):
+    rng = np.random.default_rng(5)
+    padded = np.array([[False] * S, [True] * 2 + [False] * (S - 2)])
+    seen = np.tril(np.ones((S, S), bool)) if kind == "causal" else np.ones((S, S), bool)
+    seen = (seen & ~padded[:, None] & ~padded[:, :, None])[:, None, cached:]
+    weights = seen / np.maximum(seen.sum(-1, keepdims=True), 1)
+    options = {"padded": padded[:, cached:], "padded_keys": padded}
+    sight = sight_of(planted_call(weights, mask=kind, **options))
+    assert sight.kind == kind
+    np.testing.assert_array_equal(sight.mask, seen)
+    classes = rng.integers(0, 2, (2, S, 3)).astype("f4")
+    rows = seen.any(-1) & (rng.random(seen.shape[:3]) < 0.7)
+    counted = np.where(seen.any(-1, keepdims=True), sight.count(classes), 0)
+    np.testing.assert_array_equal(counted, np.matmul(seen.astype("f4"), classes[:, None]))
+    np.testing.assert_array_equal(sight.seen_by(rows), (seen & rows[..., None]).sum(2))
+    gaps = np.abs(np.arange(cached, S)[:, None] - np.arange(S))
+    np.testing.assert_allclose(np.where(seen.any(-1), sight.gaps, 0), (weights * gaps).sum(-1), rtol=1e-6)
+
+
+def test_long_texts_kept_as_lists_need_no_matrix():
+    length, ones = 20_000, np.ones((1, 1, 20_000), np.float32)
+    seen = np.arange(1, length + 1, dtype=np.int32)[None, None]
+    keys = np.stack([np.maximum(seen - 2, 0), np.where(seen > 1, 0, -1)], -1).astype(np.int32)
+    weights = np.stack([ones * 0.75, ones * 0.25], -1)
+    received = np.bincount(keys[..., 0].ravel(), np.where(seen > 1, 0.75, 1).ravel(), length)
+    received[0] += 0.25 * (length - 1)
+    none = np.zeros((1, length), bool)
+    arrays = CallArrays(
+        weights, keys, ones, seen, none, none, None, np.zeros((1, 4, length), np.float32),
+        ones, ones, ones, ones, received[None, None].astype(np.float32),
+    )  # fmt: skip
+    call = replace(planted_call(uniform(2)), shape=(1, 1, length, length), arrays=arrays)
+    tokens = ["<s>", *["a", "."] * (length // 2 - 1), "a"]
+    tracemalloc.start()
+    stats = measure_heads(Trace((call,), (Side("tokens", length, 2, (tuple(tokens),)),)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6  # a matrix of bytes would be 400
+    assert stats["special"].item() == pytest.approx(0.25 + 0.75 / (length - 1), rel=1e-4)
+    assert stats.chances["first"].item() == pytest.approx(np.mean(1 / np.arange(2, length + 1)), rel=1e-4)

@@ -8,7 +8,7 @@ from torch import nn
 
 from headscape.analysis.heads import measure_heads
 from headscape.analysis.patterns import copies, shifted
-from headscape.analysis.roles import NARROW_ROLES, WIDE_ROLES, find_roles
+from headscape.analysis.roles import NARROW_ROLES, UNKNOWN, WIDE_ROLES, find_roles
 from headscape.errors import OptionError
 from headscape.intercept.run import capture
 
@@ -62,7 +62,7 @@ def test_planted_heads_get_their_names():
 
 
 def test_names_fit_a_thumbnail():
-    names = [*NARROW_ROLES.values(), *(name for name, _ in WIDE_ROLES.values()), "too little text"]
+    names = [*NARROW_ROLES.values(), *(name for name, _ in WIDE_ROLES.values()), *UNKNOWN]
     assert max(map(len, names)) <= 16
 
 
@@ -75,6 +75,15 @@ def test_short_texts_name_no_head_until_there_are_enough_of_them():
     assert (many.name, many.texts, many.rows) == ("previous token", 50, 100)
     even = find_roles([planted_trace(uniform(3))] * 50).of(0, 0)
     assert (even.name, even.share) == ("uniform", pytest.approx(1))
+
+
+def test_a_role_needs_rows_of_its_own():
+    words = ["again", *map(str, range(S - 2)), "again"]  # two rows have a copy
+    weights = shares(copies(words).astype(float), 1.0)[None, None]
+    stats = measure_heads(planted_trace(weights, tokens=words))
+    assert (stats["duplicate"].item(), stats.rows["duplicate"].item()) == (1.0, 2)
+    assert find_roles(stats).of(0, 0).name == "broad"
+    assert find_roles(stats, fewest_rows=2).of(0, 0).name == "duplicate"
 
 
 def test_luck_on_few_keys_is_not_a_role():
@@ -115,8 +124,18 @@ def test_lists_of_keys_judge_what_they_can_and_say_the_rest():
     trace = planted_trace(np.stack(list(heads.values()))[None], tokens=WORDS, k=5)
     found = dict(zip(heads, (role.name for role in find_roles(trace)), strict=True))
     kept = {"first token", "separator", "punctuation", "special tokens", "uniform", "broad"}
-    assert {name for name in heads if found[name] == name} == kept | {"mixed"}
+    assert {name for name in heads if found[name] == name} == kept
+    assert {found[name] for name in set(heads) - kept} <= {"not judged", "first token"}
+    assert found["previous token"] == found["mixed"] == "not judged"
     assert any('keep="all"' in sentence for sentence in find_roles(trace).missing)
+
+
+def test_mixed_says_so_where_some_roles_could_not_be_judged():
+    weights = np.eye(S)[RNG.integers(0, S, S)][None, None]
+    plain, labelled = (find_roles(planted_trace(weights, tokens=words)).of(0, 0) for words in (None, WORDS))
+    assert (plain.name, labelled.name) == ("mixed", "mixed")
+    assert plain.evidence.startswith("of what could be judged, no more than ")
+    assert labelled.evidence.startswith("no more than ")
 
 
 def test_roles_are_found_by_call_and_number_and_printed():

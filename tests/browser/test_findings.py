@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from tests.browser.test_access import find_violations
 
 from headscape.trace.synthetic import example_trace
 from headscape.view.page import write_page
@@ -224,6 +225,21 @@ def test_topology_of_a_capture_that_dropped_weights_says_what_it_lacks(open_page
     opened = open_page(write_page(example_trace(layers=2, heads=2, k=3), tmp_path / "page.html"))
     apply(opened, view="front", solo={"call": 0, "head": 0})
     expect(panel(opened).locator(".topology")).to_contain_text('lower bound only: capture with keep="all"')
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_roles_knock_outs_and_topology(open_page, trace, tmp_path, scheme):
+    path = write_page(trace, tmp_path / "page.html", roles=ROLES, knock_outs=OUTS)
+    opened = open_page(path, scheme=scheme)
+    found = []
+    for state in (
+        {"view": "matrix", "order": "role"},
+        {"view": "front", "solo": {"call": 1, "head": 2}, "knockOut": "mean"},
+        {"solo": None, "selection": {"kind": "token", "side": 0, "token": 4, "plane": 0}, "knockOut": "zero"},
+    ):
+        apply(opened, **state)
+        found += find_violations(opened.page)
+    assert found == [], "\n".join(found)
 
 
 HOST = """([esm, page, knocks]) => {

@@ -38,6 +38,9 @@ def test_a_head_built_for_induction_scores_one_and_an_even_one_chance():
     assert found.duplicate[0, 0] == pytest.approx(0, abs=1e-6)  # nothing repeats within a round
     assert found.heads() == [(0, 0, pytest.approx(1, abs=1e-6))]
     assert (found.layers, found.sites) == ((0,), ("",))
+    started = score_induction(BuiltIn(), VOCABULARY, period=20, texts=3, start=7)
+    assert started.prefix_matching[0, 0] == pytest.approx(1, abs=1e-6)
+    assert started.chance[0] == pytest.approx(np.mean([1 / n for n in range(22, 42)]))
 
 
 def test_the_model_is_left_as_it_was():
@@ -51,6 +54,7 @@ def test_the_model_is_left_as_it_was():
 def test_tokens_repeat_once_behind_the_start_and_follow_the_seed():
     ids = repeated_tokens(100, period=6, texts=3, start=1, seed=5)
     assert ids.shape == (3, 13)
+    assert ((ids == 1).sum(1) == 1).all()
     assert (ids[:, 0] == 1).all()
     assert (ids[:, 1:7] == ids[:, 7:]).all()
     assert all(len(set(row[1:7])) == 6 for row in ids.tolist())

@@ -60,6 +60,17 @@ def test_roles_of_an_object_are_asked_for_every_head():
     ]
 
 
+def test_roles_that_are_asked_for_are_found_in_the_traces_of_the_page():
+    from headscape.analysis.roles import find_roles
+
+    steps = [example_trace(layers=2, heads=3, seed=n) for n in range(2)]
+    frames = choose_frames(steps, roles=True).frames
+    found = find_roles(steps)
+    wanted = [[call, head, found.of(call, head).name] for call in range(2) for head in range(3)]
+    for frame in frames:
+        assert [entry[:3] for entry in described(frame)["roles"]] == wanted
+
+
 @pytest.mark.parametrize("roles", ["sink", {(0, 1): "sink"}, {0: ("sink", "")}, {(0, -1): ("a", "b")}, 3])
 def test_what_is_no_mapping_of_roles_is_answered(roles):
     with pytest.raises(OptionError, match=r"\(call, head\) to \(name, evidence\)"):

@@ -41,6 +41,8 @@ WIDE_ROLES = {
     "near": ("local", ("previous", "next", "same")),
     "special": ("special tokens", ("first", "separator")),
 }
+# Names where nothing can be said.
+UNKNOWN = ("too little text", "not judged")
 WHERE = {
     "previous": "the previous token", "next": "the next token", "same": "the token itself",
     "first": "the first token", "separator": "separators", "punctuation": "punctuation",
@@ -62,7 +64,7 @@ class HeadRole:
     name : str
         At most 16 characters: "previous token", "next token", "same token", "first token", "separator",
         "special tokens", "punctuation", "induction", "duplicate", "local", "uniform", "broad", "mixed", or
-        "too little text".
+        "too little text" and "not judged" where nothing can be said.
     share : float
         Share of the head's attention that the role is about, 0 to 1. For "uniform" and "broad" the entropy as
         a share of the largest one; for "mixed" the share of the strongest of the roles it falls short of.
@@ -86,10 +88,10 @@ class HeadRole:
     @property
     def is_named(self) -> bool:
         """Whether the head attends to something in particular."""
-        return self.name not in ("uniform", "broad", "mixed", "too little text")
+        return self.name not in ("uniform", "broad", "mixed", *UNKNOWN)
 
     def __str__(self) -> str:
-        return self.name if self.name in ("mixed", "too little text") else f"{self.name}, {self.share:.0%}"
+        return self.name if self.name in ("mixed", *UNKNOWN) else f"{self.name}, {self.share:.0%}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,7 +176,8 @@ def find_roles(
     Roles
         Every head has one: a narrow role (previous, next, same or first token, separator, punctuation,
         induction, duplicate) with the largest lift of at least ``named``; else a wide one (local, special
-        tokens); else what its entropy says (uniform, broad), else "mixed".
+        tokens); else what its entropy says (uniform, broad), else "mixed". Where only lists of keys were
+        kept and none of these names fits, a head is "not judged".
 
     Notes
     -----
@@ -249,8 +252,12 @@ def _judge(
         bits, most = stats["entropy"][at], stats.chances["entropy"][at]
         sentence = f"entropy {bits:.2f} of at most {most:.2f} bits, {_stands_on(stats, at, 'evenness')}"
         return _plain(stats, at, "uniform" if even >= UNIFORM else "broad", even, sentence)
+    # Only where queries and keys stand on one line is there a distance, and should there be a "same".
+    if np.isnan(stats["same"][at]) and not np.isnan(stats["distance"][at]):
+        sentence = 'neighbours and copies are not known: capture with keep="all"'
+        return _plain(stats, at, "not judged", float("nan"), sentence)
     if not lift:
-        return _plain(stats, at, "mixed", float("nan"), "no role could be judged: see missing")
+        return _plain(stats, at, "not judged", float("nan"), "no role could be judged: see missing")
     best = max(lift, key=lambda name: lift[name])
     return _role(stats, at, "mixed", best)
 
@@ -258,7 +265,8 @@ def _judge(
 def _role(stats: HeadStats, at: tuple[int, int], title: str, measure: str) -> HeadRole:
     share, chance = float(stats[measure][at]), float(stats.chances[measure][at])
     where = WHERE[measure].format(stats.reach)
-    only = "no more than " if title == "mixed" else ""
+    judged = "of what could be judged, " if stats.missing else ""
+    only = f"{judged}no more than " if title == "mixed" else ""
     sentence = f"{only}{share:.0%} on {where} (chance {chance:.1%}), {_stands_on(stats, at, measure)}"
     rows = int(stats.rows[measure][at])
     place = stats.layers[at[0]], at[1]

@@ -29,9 +29,6 @@ class Sight:
     ----------
     kind : str
         ``"all"`` (each row sees every real key), ``"causal"`` (every real key up to itself) or ``"other"``.
-    mask : (batch, group, query, key) float32 array, or None
-        1 where a query may see a key. None where only lists of keys were kept and the mask is neither of the
-        first two: then it is not known.
     visible : (batch, group, query) float32 array
         Keys each row may see.
     shift : int
@@ -40,14 +37,16 @@ class Sight:
         Whether queries and keys are tokens of the same side, so that there is a previous and a next one.
     keys : (batch, key) bool array
         Real keys.
+    weights : (batch, head, query, key) float32 array, or None
+        What the mask is read from where the kind is "other" and all weights were kept.
     """
 
     kind: str
-    mask: Singles | None
     visible: Singles
     shift: int
     stands: bool
     keys: Flags
+    weights: Singles | None = None
 
     @property
     def counts(self) -> Flags:
@@ -61,13 +60,74 @@ class Sight:
         return np.divide(1, self.visible, out=np.zeros_like(self.visible), where=self.visible > 0)
 
     @cached_property
+    def mask(self) -> Singles | None:
+        """1 where a query may see a key, (batch, group, query, key); None where that is not known.
+
+        As large as the weights of one head: asked for only where all weights are there anyway.
+        """
+        if self._is_odd:
+            return None if self.weights is None else (self.weights > 0).astype(np.float32)
+        queries, keys = self.visible.shape[2], self.keys.shape[1]
+        flags = self.keys[:, None, None] & (self.visible > 0)[..., None]
+        if self.kind == "causal":
+            flags = flags & (np.arange(queries)[:, None] + self.shift >= np.arange(keys))
+        return flags.astype(np.float32)
+
+    @cached_property
     def gaps(self) -> Singles | None:
-        """Mean distance in tokens under uniform attention, (batch, group, query); None as ``mask`` is."""
-        if self.mask is None:
+        """Mean distance in tokens under uniform attention, (batch, group, query).
+
+        None where the mask is not known, or queries and keys do not stand on one line.
+        """
+        mask = self.mask if self._is_odd else None
+        if not self.stands or (self._is_odd and mask is None):
             return None
-        queries, keys = self.mask.shape[-2:]
-        gaps = np.abs(np.arange(queries)[:, None] + self.shift - np.arange(keys)).astype(np.float32)
-        found: Singles = np.einsum("bgqk,qk->bgq", self.mask, gaps) * self.chance
+        places = np.arange(self.keys.shape[1], dtype=np.float64)
+        own = self.shift + np.arange(self.visible.shape[2])
+        if mask is not None:
+            gaps = np.abs(own[:, None] - places).astype(np.float32)
+            sums = np.einsum("bgqk,qk->bgq", mask, gaps)
+        else:  # sums over keys before and behind, without a matrix
+            counts, totals = self.keys.cumsum(-1), (self.keys * places).cumsum(-1)
+            sums = own * counts[:, own] - totals[:, own]
+            if self.kind == "all":
+                sums += totals[:, -1:] - totals[:, own] - own * (counts[:, -1:] - counts[:, own])
+            sums = sums[:, None]
+        found: Singles = (sums * self.chance).astype(np.float32)
+        return found
+
+    @property
+    def _is_odd(self) -> bool:
+        return self.kind == "other"
+
+    def count(self, classes: Singles) -> Singles | None:
+        """Count the keys of each class that a row may see, (batch, group, query, class).
+
+        ``classes`` is (batch, key, class), 1 where a key belongs to one. None where the mask is not known.
+        """
+        if self._is_odd:
+            return None if self.mask is None else np.matmul(self.mask, classes[:, None])
+        upto = (classes * self.keys[..., None]).cumsum(1, dtype=np.float32)
+        queries = self.visible.shape[2]
+        ends = self.shift + np.arange(queries) if self.kind == "causal" else np.full(queries, -1)
+        found: Singles = upto[:, None, ends]
+        return found
+
+    def seen_by(self, rows: Flags) -> Singles | None:
+        """Count the rows that may see each key, (batch, head, key), among (batch, head, query) ``rows``.
+
+        None where the mask is not known.
+        """
+        given = rows.astype(np.float32)
+        if self._is_odd:
+            return None if self.mask is None else np.matmul(given[:, :, None], self.mask)[:, :, 0]
+        counts = np.zeros((*rows.shape[:2], self.keys.shape[1]), np.float32)
+        if self.kind == "all":
+            counts += given.sum(-1, keepdims=True)
+        else:
+            counts[..., self.shift :] = given
+            counts = np.flip(np.flip(counts, -1).cumsum(-1, dtype=np.float32), -1)
+        found: Singles = counts * self.keys[:, None]
         return found
 
     @property
@@ -87,20 +147,16 @@ def sight_of(call: AttentionCall) -> Sight:
     real = ~a.padded_keys
     shift = keys - queries
     stands = call.query_side == call.key_side and shift >= 0
-    rows = visible > 0
-    at_or_before = np.arange(queries)[:, None] + shift >= np.arange(keys)
-    kind: str = "other"
-    flags: Flags | None = None
-    if np.array_equal(visible, np.where(rows, real.sum(-1)[:, None, None], 0)):
-        kind, flags = "all", np.broadcast_to(real[:, None, None], (*visible.shape, keys))
+    kind, weights = "other", None
+    if np.array_equal(visible, np.where(visible > 0, real.sum(-1)[:, None, None], 0)):
+        kind = "all"
     elif stands:
-        before = at_or_before & real[:, None, None]
-        if np.array_equal(visible, np.where(rows, before.sum(-1), 0)):
-            kind, flags = "causal", np.broadcast_to(before, (*visible.shape, keys))
-    if flags is None and a.keys is None:
-        flags, visible = a.weights > 0, a.visible
-    mask = None if flags is None else (flags & (visible > 0)[..., None]).astype(np.float32)
-    return Sight(kind, mask, visible.astype(np.float32), shift, stands, real)
+        before = real.cumsum(-1)[:, None, shift:]  # real keys up to each query
+        if np.array_equal(visible, np.where(visible > 0, before, 0)):
+            kind = "causal"
+    if kind == "other" and a.keys is None:
+        weights, visible = a.weights, a.visible
+    return Sight(kind, visible.astype(np.float32), shift, stands, real, weights)
 
 
 class Sights:

@@ -122,13 +122,13 @@ def find_sinks(traces: Trace | Iterable[Trace], *, threshold: float = SINK_SHARE
 def _alphas(call: AttentionCall, sight: Sight) -> Iterable[Doubles]:
     """Yield alpha of each text, (head, place)."""
     finite = ~np.isnan(call.arrays.entropy)
+    counts = sight.seen_by(finite)
     for example, real in enumerate(sight.keys):
         rows = finite[example].astype(np.float64)  # (head, query)
-        if sight.mask is None:
+        if counts is None:  # the mask is not known: as if each row saw every key
             seen = np.broadcast_to(rows.sum(-1)[:, None], (len(rows), len(real)))
         else:
-            mask = np.broadcast_to(sight.mask[example], (len(rows), *sight.mask.shape[-2:]))
-            seen = np.matmul(rows[:, None], mask)[:, 0]
+            seen = counts[example]
         enough = seen >= np.maximum(1, SEEN_BY * rows.sum(-1)[:, None])
         with np.errstate(invalid="ignore", divide="ignore"):
             alpha = call.arrays.received[example] / np.where(enough, seen, np.nan)

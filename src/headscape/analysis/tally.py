@@ -88,12 +88,12 @@ def tally_classes(call: AttentionCall, sight: Sight, rows: Flags, classes: Singl
     """
     received = call.arrays.received - _forced(call, sight)
     found = np.matmul(received, classes)  # (batch, head, class)
-    if sight.mask is None:
+    keys = sight.count(classes)  # (batch, group, query, class)
+    if keys is None:
         known = classes.max(1)[:, None, None] > 0
         seen: Flags = np.broadcast_to(known, (*sight.visible.shape, classes.shape[-1]))
         share = np.full(seen.shape, np.nan, np.float32)
     else:
-        keys: Singles = np.matmul(sight.mask, classes[:, None])  # (batch, group, query, class)
         seen, share = keys > 0, keys * sight.chance[..., None]
     tallies = []
     for n in range(classes.shape[-1]):
@@ -107,8 +107,8 @@ def _forced(call: AttentionCall, sight: Sight) -> Singles:
     single = (sight.visible == 1) & ~np.isnan(call.arrays.entropy)
     if not single.any():
         return np.zeros((1, 1, 1), np.float32)
-    if sight.mask is not None:
-        found: Singles = np.matmul(single[:, :, None].astype(np.float32), sight.mask)[:, :, 0]
+    found = sight.seen_by(single)
+    if found is not None:
         return found
     out = np.zeros_like(call.arrays.received)
     example, head, query = np.nonzero(np.broadcast_to(single, call.shape[:3]))
@@ -133,8 +133,6 @@ def tally_copies(
         for sums, pattern in zip(totals, (same, shifted(same)), strict=True):
             near = pattern[sight.shift :]
             seen = near & (_mask(sight)[example] > 0).any(0)
-            if sight.kind != "all":  # behind an earlier copy, not behind a later one
-                seen &= np.arange(near.shape[0])[:, None] + sight.shift >= np.arange(near.shape[1])
             query, key = np.nonzero(seen)
             counts = rows[example][:, query]
             sums[0] += np.where(counts, weights[example][:, query, key], 0).sum(-1, dtype=np.float64)

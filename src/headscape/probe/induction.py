@@ -81,7 +81,7 @@ def repeated_tokens(
     texts : int
         How many sequences.
     start : int, optional
-        A token to put before each, such as the model's beginning of text.
+        A token to put before each, such as the model's beginning of text; it is not drawn again.
     seed : int
         The same seed draws the same tokens.
     """
@@ -91,8 +91,10 @@ def repeated_tokens(
             "least two tokens, rounds of at least 2, and one text."
         )
     rng = np.random.default_rng(seed)
+    pool = np.arange(vocabulary)
+    pool = pool[pool != start]  # else the start would be one more copy
     rounds = [
-        rng.permutation(vocabulary)[:period] if vocabulary >= period else rng.integers(0, vocabulary, period)
+        rng.permutation(pool)[:period] if len(pool) >= period else rng.choice(pool, period)
         for _ in range(texts)
     ]
     both = np.tile(np.stack(rounds), 2)

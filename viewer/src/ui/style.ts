@@ -103,7 +103,7 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; white-space: nowrap; text-align: center; }
 .matrix .row-name { text-align: left; padding-left: 2px; overflow: hidden; }
 .matrix .row-name:hover, .matrix .head-name:hover { color: var(--ink); background: var(--raised); }
-.matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { opacity: .45; text-decoration: line-through; }
+.matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { text-decoration: line-through; }
 .matrix .row-name[data-here=yes] { background: var(--accent); color: var(--paper); font-weight: 600; }
 .matrix .head-name { border-top: 3px solid var(--hue, var(--line)); border-radius: 2px 2px 4px 4px; }
 .matrix .head-name[data-plain=yes] { text-decoration: none; opacity: .8; }

@@ -121,8 +121,9 @@ export class MatrixOverview {
       const value = measure ? one.values[measure] : Number.NaN;
       cell.children[2]!.textContent = value === value ? rough(value) : one.isUniform ? "uniform" : "";
       const under = cell.querySelector(".under");
-      if (under) under.textContent = labelOf((byRole ? one.role?.evidence : one.role?.name) || " ", 40).replace("(space)", "");
-      cell.ariaLabel = `${cell.children[1]!.textContent} ${cell.children[2]!.textContent}: ${cell.title.replaceAll("\n", ", ")}`;
+      const role = byRole ? one.role?.evidence : one.role?.name;
+      if (under) under.textContent = role ? ` ${labelOf(role, 40)}` : ""; // parted from the name as it is read
+      cell.ariaLabel = `${cell.children[1]!.textContent} ${cell.children[2]!.textContent}${under?.textContent ?? ""}: ${cell.title.replaceAll("\n", ", ")}`;
       cell.style.setProperty("--share", `${(100 * size(one)) / most}%`);
       const isHere = one.call === choice.layer && one.head === choice.head;
       cell.setAttribute("aria-current", String(isHere));
