@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> headscape.Explanation:
         (n,) = [k for k, one in enumerate(found.found.heads.removals) if one.parts == ((call, head),)]
         change = float(found.found.heads.change[n].mean())
         print(f"layer {call} head {head}: logit {change:+.2f} without it; {found.found.roles.of(call, head)}")
-    for name, rho, spread, *_ in found.found.judged.rows():
+    for name, rho, spread in found.correlations():
         print(f"{name:<22}{rho:>6.2f} ± {spread:.2f}")
     saved = save_explanation(found, options.out)
     print(f"Figure: {saved.figure}")

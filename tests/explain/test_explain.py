@@ -105,7 +105,8 @@ def test_the_text_holds_the_numbers_of_the_parts(page):
     assert f"{page.found.heads.change[n].mean():+.3f}" in line
     assert f"{np.abs(page.found.heads.change[n]).mean():.3f}" in line
     assert f"{page.found.direct.heads(call)[:, head].mean():+.3f}" in line
-    name, rho, spread, *_ = page.found.judged.rows()[0]
+    name = page.found.judged.measures[0]
+    rho, spread = page.found.judged.spearman[name].mean(), page.found.judged.spearman[name].std()
     assert f"{name:<22}{rho:>8.2f} ± {spread:.2f}" in text
     assert "example 1: up" in text
     assert "2 texts, 19 tokens" in text

@@ -111,6 +111,19 @@ class Explanation:
         ends = np.cumsum([call.shape[1] for call in self.found.trace.calls])
         return tuple(np.split(means, ends[:-1]))
 
+    def correlations(self) -> list[tuple[str, float, float]]:
+        """Return (measure, mean rank correlation with the knock-outs, its standard deviation), best first.
+
+        Over examples, -1 to 1; NaN where a measure gives all heads of every example the same number.
+        """
+        rows = []
+        for name in self.found.judged.measures:
+            rho = self.found.judged.spearman[name]
+            rho = rho[np.isfinite(rho)]
+            mean, spread = (float(rho.mean()), float(rho.std())) if len(rho) else (float("nan"),) * 2
+            rows.append((name, mean, spread))
+        return rows
+
     def figure(self, *, theme: str = "light", head: tuple[int, int] | None = None) -> Any:
         """Return the page as one Matplotlib Figure, 7 x 9.3 inches, fit for print as PDF or PNG.
 

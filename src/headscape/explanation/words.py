@@ -79,7 +79,7 @@ def caption_of(page: "Explanation") -> str:
         "score when nobody attends to it (rows scaled back to 1)."
     )
     if found.judged.measures:
-        name, rho, spread, *_ = found.judged.rows()[0]
+        name, rho, spread = page.correlations()[0]
         sure = f" ± {spread:.2f}, standard deviation over examples" if found.trace.batch > 1 else ""
         said.append(
             "(e) Spearman correlation of each measure of heads with the size of (a), one dot an example, "
@@ -196,7 +196,7 @@ def judged_rows(page: "Explanation") -> list[tuple[str, str, str]]:
     several = page.found.trace.batch > 1
     return [
         (name, "constant" if np.isnan(rho) else f"{rho:.2f}", f"± {spread:.2f}" if several else "")
-        for name, rho, spread, *_ in page.found.judged.rows()
+        for name, rho, spread in page.correlations()
     ]
 
 
