@@ -1,5 +1,9 @@
 """An explanation says what its parts found, of models of every shape, and says what it does not know."""
 
+import base64
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +19,8 @@ from headscape.explanation import explain as explaining
 from headscape.explanation.content import by_layer, choose_rows, real_tokens, token_columns, token_shares
 from headscape.probe.direct import direct
 from headscape.probe.own_vector import own_vector
+from headscape.trace.block import unpack
+from headscape.trace.synthetic import example_trace
 
 
 def drawn(model, seed=0, std=0.3):
@@ -97,6 +103,16 @@ def test_shares_of_tokens_and_of_layers_both_add_up_to_the_score(page):
         assert all(tokens[0, token] == 0 for token in range(8, 11)) is (example == 1)
 
 
+def test_a_token_adds_what_is_read_at_it_and_not_what_it_reads(page):
+    account = page.found.direct
+    shares = token_shares(account, 0)
+    for token in range(11):
+        read = sum(float(edges[0, :, query, token].sum()) for edges in account.edges for query in range(11))
+        own = float(account.inputs[0][0, token])
+        own += sum(float(part[0, token]) for part in account.feed_forward.values())
+        assert shares[0, token] == pytest.approx(read + own, abs=1e-5)
+
+
 def test_the_text_holds_the_numbers_of_the_parts(page):
     text = page.text()
     n = page.found.heads.ranked()[0]
@@ -133,8 +149,6 @@ def test_the_caption_says_how_much_it_stands_on_and_by_what_means(page):
 def test_the_figure_shows_these_very_numbers(page, theme):
     figure = page.figure(theme=theme)
     np.testing.assert_allclose(artist(figure, "heads").get_array(), table_of(page.changes()), rtol=1e-6)
-    letters = [LETTERS[role.name] for role in page.found.roles]
-    assert texts_in(figure, "role") == letters
     columns = token_columns(page.found, 0)
     for (title, _, values), axes in zip(columns, [a for a in figure.axes if a.get_title()], strict=True):
         assert axes.get_title() == title
@@ -148,6 +162,18 @@ def test_the_figure_shows_these_very_numbers(page, theme):
     heights = [bar.get_height() for bar in bars_of(figure, "attention")]
     np.testing.assert_allclose(heights, by_layer(page.found.direct, 0).attention, rtol=1e-6)
     assert figure.get_size_inches().tolist() == [7.0, 9.2]
+
+
+def test_every_head_has_the_letter_of_its_role_and_the_key_counts_them(page):
+    roles = find_roles(example_trace(layers=2, heads=3, seed=3))
+    names = [role.name for role in roles]
+    assert len(set(names[:3])) > 1
+    assert names[:3] != names[3:]
+    figure = replace(page, found=replace(page.found, roles=roles)).figure()
+    assert texts_in(figure, "role") == [LETTERS[name] for name in names]
+    (key,) = texts_in(figure, "roles")
+    for name, many in roles.counts().items():
+        assert f"{LETTERS[name]} {name} {many}" in key
 
 
 def bars_of(figure, gid):
@@ -324,6 +350,18 @@ def test_the_page_and_a_live_knock_out_hold_the_same_numbers(page):
     shown = page._shown()
     assert len(shown["knock_outs"]) == 2 * (6 + 11)
     assert shown["labels"] == ["up", "down"]
+
+
+def test_a_script_that_shows_it_writes_the_page_with_roles_and_knock_outs(
+    page, tmp_path, capsys, built_viewer
+):
+    page.show(path=tmp_path / "page.html")
+    assert str(tmp_path / "page.html") in capsys.readouterr().out
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    packed = base64.b64decode(re.search(r'id="headscape-data">([^<]*)<', html)[1])
+    meta = unpack(packed)[1]
+    assert [frame["label"] for frame in meta["frames"]] == ["up", "down"]
+    assert "best answer" in meta["note"]
 
 
 def test_a_notebook_shows_the_figure_and_its_caption(page):

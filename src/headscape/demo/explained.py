@@ -147,9 +147,8 @@ def save_explanation(explanation: Explanation, out: Path, *, theme: str = "light
     try:
         figure.savefig(picture, dpi=_DPI)
         figure.savefig(paper)
-        text.write_text(
-            f"{explanation.text()}\nCaption\n-------\n{explanation.caption()}\n", encoding="utf-8"
-        )
+        told = f"{explanation.text()}\nCaption\n-------\n{explanation.caption()}\n"
+        text.write_text(told, encoding="utf-8", errors="replace")  # lone surrogates
     except OSError as error:
         raise FileError(f"Files could not be written to {out}: {error.strerror or error}.") from None
     try:

@@ -18,6 +18,7 @@ from headscape.demo.digits import DIGITS, DigitClassifier, DigitParts, cut_patch
 from headscape.demo.report import Comparison, compare
 from headscape.demo.results import Written, prepare_folder, write_results
 from headscape.demo.training import Progress, Recipe, TextPart, predict, train
+from headscape.demo.tweet_model import LONGEST
 from headscape.demo.words import Vocabulary, split_words
 from headscape.errors import HeadscapeError
 from headscape.intercept.run import capture
@@ -26,8 +27,6 @@ from headscape.view.frames import Frame
 
 Model = TypeVar("Model", bound=nn.Module)
 
-# The longest of the real tweets has 52 tokens; what is cut off is counted.
-LONGEST = 56
 TFIDF = "linear model of TF-IDF word pairs"
 PIXELS = "linear model of pixels"
 ENCODER = "6-layer encoder"

@@ -162,12 +162,13 @@ class Explanation:
     def _shown(self) -> dict[str, Any]:
         outs = self.found.heads.findings()
         outs += self.found.tokens.findings() if self.found.tokens is not None else []
-        given: dict[str, Any] = {"roles": self.found.roles, "knock_outs": outs, "title": self.name or None}
+        given: dict[str, Any] = {
+            "roles": self.found.roles, "knock_outs": outs, "title": self.name or None,
+            "note": f"explained: {self.target}",
+        }  # fmt: skip
         if self.texts:
-            count = min(len(self.texts), self.found.trace.batch)
-            given["note"] = f"explained: {self.target}"
-            given["labels"] = [_short(text) for text in self.texts[:count]]
-            given["examples"] = list(range(count))
+            given["labels"] = [_short(text) for text in self.texts]
+            given["examples"] = list(range(self.found.trace.batch))
         return given
 
     def _ask(self, request: dict[str, Any]) -> Any:
