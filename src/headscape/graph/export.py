@@ -1,5 +1,6 @@
 """The seam to NetworkX: the only file that imports it."""
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,26 @@ def to_networkx(nodes: Nodes, edges: Edges, *, directed: bool) -> "nx.MultiGraph
         graph.add_edge(source, target, key=number)
         graph.edges[source, target, number].update(_attributes(edge_columns, number, edge_words))
     return graph
+
+
+def count_directed(adjacency: npt.NDArray[np.bool_], *, most: int) -> tuple[int, int]:
+    """Count a directed graph's strong components and simple cycles, each up to ``most``.
+
+    Parameters
+    ----------
+    adjacency : (node, node) bool array
+        Edges from row to column; one on the diagonal is a cycle of length 1.
+    most : int
+        Where counting ends: simple cycles can be more than any computer counts.
+    """
+    import networkx as nx
+
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(adjacency)))
+    graph.add_edges_from(np.argwhere(adjacency).tolist())
+    parts = itertools.islice(nx.strongly_connected_components(graph), most)
+    cycles = itertools.islice(nx.simple_cycles(graph), most)
+    return sum(1 for _ in parts), sum(1 for _ in cycles)
 
 
 def spring_positions(
