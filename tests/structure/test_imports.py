@@ -35,6 +35,7 @@ HOMES = {
     "matplotlib": {"draw"},
     "mpl_toolkits": {"draw"},
     "ripser": {"analysis"},
+    "scipy": {"analysis"},
     "pyarrow": {"record"},
     "IPython": {"view"},
     "anywidget": {"view"},

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
+from headscape.analysis.routes import Routes
 from headscape.draw.canvas import AttentionFigure, fit_view, open_axes, open_figure
 from headscape.draw.edges import draw_edges
 from headscape.draw.labels import Labels
@@ -22,7 +23,7 @@ from headscape.trace.trace import Trace
 
 VIEWS = ("3d", "front", "layer")
 
-Pruning = str | tuple[str, Mapping[str, float]] | None
+Pruning = str | tuple[str, Mapping[str, float]] | Routes | None
 
 
 class Look(TypedDict, total=False):
@@ -67,9 +68,10 @@ def draw_figure(
         ``"each"``, ``"mean"``, numbers of heads, or ``"auto"``: each of up to eight, the mean of more.
     scale : str
         How weights become strengths; see :func:`headscape.graph.build.build_graph`.
-    prune : str, (str, options), or None
+    prune : str, (str, options), Routes, or None
         A pruning of ``Graph.prune``, as ``"skeleton"`` or ``("nucleus", {"p": 0.5})``. ``"auto"``: the
-        largest nucleus that leaves a plane readable. None: every edge.
+        largest nucleus that leaves a plane readable. None: every edge. Routes of
+        :func:`headscape.analysis.routes.find_routes`: the edges on them, and no others.
     layout : str
         ``"ring"``, ``"line"``, ``"grid"``, ``"spring"``, or ``"auto"``: a grid for images, a line in the
         front view, else a ring.

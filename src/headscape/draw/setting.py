@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from headscape.analysis.route_graph import prune_to_routes
+from headscape.analysis.routes import Routes
 from headscape.draw.scene import GRID_MARGIN, MARGIN, Scene
 from headscape.draw.theme import MOST_HUES, Theme
 from headscape.errors import OptionError
@@ -59,17 +61,19 @@ def choose_heads(trace: Trace, heads: str | Sequence[int]) -> str | Sequence[int
     return "each" if most <= MOST_HUES else "mean"
 
 
-def prune_graph(graph: Graph, prune: str | tuple[str, Mapping[str, float]] | None) -> Graph:
+def prune_graph(graph: Graph, prune: str | tuple[str, Mapping[str, float]] | Routes | None) -> Graph:
     """Prune as asked; ``"auto"``: the largest readable nucleus, or each layer's strongest edges."""
     if prune is None:
         return graph
+    if isinstance(prune, Routes):
+        return prune_to_routes(graph, prune)
     if isinstance(prune, str):
         return _prune_to_read(graph) if prune == "auto" else graph.prune(prune)
     if isinstance(prune, tuple | list) and len(prune) == 2 and isinstance(prune[1], Mapping):
         return graph.prune(prune[0], **prune[1])
     raise OptionError(
         f'prune={prune!r} is no pruning; pass a name such as "skeleton", a name with options such as '
-        '("nucleus", {"p": 0.5}), "auto", or None for every edge.'
+        '("nucleus", {"p": 0.5}), "auto", routes of find_routes(), or None for every edge.'
     )
 
 
