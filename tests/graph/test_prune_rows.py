@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from headscape.errors import OptionError
 from headscape.graph.build import build_graph
 from headscape.graph.columns import EdgeKind
+from headscape.graph.kept import kept_entries
 from headscape.trace.synthetic import example_trace
 
 HAND = [[0.5, 0.3, 0.15, 0.05], [0.1, 0.6, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25], [0.02, 0.03, 0.05, 0.9]]
@@ -144,3 +145,30 @@ def test_every_trace_is_taken(name, option, made):
         for heads in ("each", "mean"):
             whole = build_graph(example_trace(**made), 1, direction=direction, heads=heads)
             assert whole.prune(name, **option).share()[0] <= whole.share()[0]
+
+
+PRUNINGS = [*WAYS, ("nucleus", {"p": 0.8}), ("top_k", {"k": 2}), ("skeleton", {}), ("strongest", {"n": 9})]
+
+
+@pytest.mark.parametrize(("name", "option"), PRUNINGS)
+@pytest.mark.parametrize("direction", ["sum", "directed"])
+@pytest.mark.parametrize("made", [{}, {"k": 3}, {"decoder": True}, {"padding": 5}, {"tokens": ["one"]}])
+def test_what_is_kept_of_a_call_alone_is_what_its_graph_keeps(name, option, direction, made):
+    trace = example_trace(**made)
+    edges = build_graph(trace, 1, direction=direction).prune(name, **option).edges
+    for number, call in enumerate(trace.calls):
+        wanted = np.zeros(call.shape[1:], bool)
+        kinds = np.isin(edges.kind, (EdgeKind.ATTENTION, EdgeKind.CROSS))
+        e = edges.select(kinds & (edges.call == number))
+        wanted[e.head, e.query, e.key] = True
+        e = e.select(e.both_ways & (e.reverse > 0))
+        wanted[e.head, e.key, e.query] = True
+        np.testing.assert_array_equal(kept_entries(call, 1, name, option, direction=direction), wanted)
+        assert wanted.any() or call.shape[3] == 1
+
+
+def test_a_nucleus_of_the_whole_row_is_the_whole_row(build_trace):
+    rows = np.array([[1 - 2e-8, 1e-8, 1e-8], [0.5, 0.5 - 1e-7, 1e-7], [0.2, 0.3, 0.5]])
+    graph = build_graph(build_trace(rows), direction="directed")
+    assert len(kept(graph.prune("nucleus", p=1.0))) == 9
+    assert len(kept(graph.prune("nucleus", p=0.9999999))) < 9

@@ -61,7 +61,8 @@ def keep_nuclei(edges: Edges, shares: Sequence[float]) -> Iterator[Flags]:
     total = np.add.reduceat(measure, starts) if len(starts) else measure
     whole, edge = np.repeat(total, sizes), entries.edge[order]
     for p in shares:
-        chosen = before < p * whole * (1 - ROUNDING)
+        # The share of 1 is everything, also what is less than rounding.
+        chosen = before < p * whole * (1 - ROUNDING) if p < 1 else np.ones(len(edge), dtype=bool)
         chosen[starts] = True
         keep = np.zeros(len(edges), dtype=bool)
         keep[edge[chosen]] = True
