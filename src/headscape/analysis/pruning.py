@@ -327,9 +327,7 @@ def _h0(
     return found, "rows are NaN" if is_broken.any() else ""
 
 
-def _distances(
-    weights: npt.NDArray[np.float32], is_cross: bool, in_pairs: bool
-) -> npt.NDArray[np.float32]:
+def _distances(weights: npt.NDArray[np.float32], is_cross: bool, in_pairs: bool) -> npt.NDArray[np.float32]:
     """One minus the weight of each pair of tokens, (token, token), as graphs of that direction have it."""
     if is_cross:
         pairs = bipartite_weights(weights)

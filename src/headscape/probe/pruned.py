@@ -270,7 +270,9 @@ class _Chooser:
     ) -> None:
         self._name, self._options, self._direction = name, options, direction
         self.trace, self._is_met = trace, is_met
-        self._routes: list[list[Flags]] = [self._routes_of(e) for e in range(trace.batch)] if name == "routes" else []
+        self._routes: list[list[Flags]] = (
+            [self._routes_of(e) for e in range(trace.batch)] if name == "routes" else []
+        )
 
     def call(self, layer: int, first_head: int, seen: Seen) -> AttentionCall:
         """Return the call of which weights are chosen; met calls are what the pass has just recorded."""
