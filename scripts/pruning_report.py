@@ -1,6 +1,6 @@
 """What prunings cost in two real models: attention, components, and what the model computes.
 
-    python scripts/pruning_report.py TEXT_FILE [--markdown docs/analysis/pruning.md] [--texts 8] [--tokens 128]
+    python scripts/pruning_report.py TEXT_FILE [--markdown FILE] [--texts 8] [--tokens 128]
 
 all-MiniLM-L6-v2 reads segments of TEXT_FILE (headscape[minilm]); stories260K, from the folder that
 HEADSCAPE_STORIES names, reads stories that it made up itself. With --markdown the tables replace what stands
@@ -30,7 +30,7 @@ from headscape.graph.forest import spanning_forest
 from headscape.probe.pruned import Pruner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from minilm_heads import segments  # noqa: E402
+from minilm_heads import segments
 
 START, END = "<!-- pruning_report: start -->", "<!-- pruning_report: end -->"
 # Name, options and what an edge is: a tree of pairs needs both directions to carry anything both ways.
@@ -194,8 +194,8 @@ def machine(texts: int, tokens: int, seconds: float) -> str:
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*:\s*(.*)", info.read_text()) if info.exists() else []
     return (
-        f"{texts} texts of {tokens} tokens for each model (edges, mass and H0: of {min(texts, TEXTS_OF_H0)}); "
-        "one thread of "
+        f"{texts} texts of {tokens} tokens for each model (edges, mass and H0: of "
+        f"{min(texts, TEXTS_OF_H0)}); one thread of "
         f"{names[0] if names else platform.machine()}, Python {platform.python_version()}, torch "
         f"{torch.__version__}, NumPy {np.__version__}; {seconds / 60:.1f} minutes of processor time in all."
     )

@@ -108,7 +108,7 @@ def test_of_a_top_k_trace_shares_are_of_the_whole_row(build_trace):
 
 
 def test_value_edges_are_held_against_the_contributions_of_their_row(build_trace):
-    # Contributions of row 0: 0.5 * 1, 0.3 * 1, 0.15 * 10, 0.05 * 1; of 2.35 the third has 0.64, a lift of 2.55.
+    # Contributions of row 0: 0.5 * 1, 0.3 * 1, 0.15 * 10, 0.05 * 1; the third has 0.64, a lift of 2.55.
     graph = build_graph(build_trace(HAND, norms=[1, 1, 10, 1]), direction="directed")
     small = graph.prune("lift", factor=1.9)
     assert {pair for pair in kept(small, EdgeKind.VALUE) if pair[0] == 0} == {(0, 2)}

@@ -132,8 +132,8 @@ class PruningReport:
     def __str__(self) -> str:
         lines = [
             f"{self.pruning}: {self.edges:,} of {self.edges_before:,} edges, {percent(self.mass)} of the "
-            f"attention (worst row {percent(self.worst_mass)}), H0 moved by {self.h0_median:.3f} in the median "
-            f"head and {self.h0_max:.3f} at most"
+            f"attention (worst row {percent(self.worst_mass)}), H0 moved by {self.h0_median:.3f} in the "
+            f"median head and {self.h0_max:.3f} at most"
         ]
         for call in self.calls:
             worst, head, query = call.worst
@@ -183,8 +183,8 @@ def report(
     Notes
     -----
     Mass is the share of a row's weights that stays. H0 are the components of a head's tokens when edges enter
-    by falling weight; the bottleneck distance [1]_ between its diagrams before and after tells by how much the
-    weight at which some part joins has moved, at most. A pair's weight is the mean of its two directions for
+    by falling weight; the bottleneck distance [1]_ between its diagrams before and after tells by how much
+    the weight at which some part joins has moved, at most. A pair's weight is the mean of its two directions for
     ``"sum"`` and the larger for ``"directed"``; edges that were dropped have weight 0. ``"skeleton"`` keeps a
     maximum spanning tree and so has distance 0. A small distance says nothing about what the model computes:
     for that run it, :func:`headscape.probe.pruned.run_pruned`.
@@ -304,8 +304,8 @@ def _h0(
     """Bottleneck distances of the heads, and why they are not known."""
     if call.kind != "cross" and call.shape[2] != call.shape[3]:
         note = (
-            f"{call.shape[2]} queries for {call.shape[3]} keys are no graph of tokens: earlier queries ran in "
-            "another pass, or keys were added"
+            f"{call.shape[2]} queries for {call.shape[3]} keys are no graph of tokens: earlier queries ran "
+            "in another pass, or keys were added"
         )
         return np.full(len(heads), np.nan), note
     # The weights as they are, in float32: a tree then keeps the very numbers.

@@ -1,6 +1,6 @@
 """``run_pruned``: what a model answers when it runs with those edges only that a pruning keeps."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -8,31 +8,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from headscape.analysis.route_graph import keep_routes
-from headscape.analysis.routes import find_routes
 from headscape.errors import CaptureError, NoAttentionError, OptionError, expect_option
-from headscape.graph.build import DIRECTIONS, build_graph
-from headscape.graph.columns import EdgeKind
+from headscape.graph.build import DIRECTIONS
 from headscape.graph.graph import Pruning, percent
-from headscape.graph.kept import kept_entries
 from headscape.intercept.assemble import answering_side
-from headscape.intercept.calls import Found
-from headscape.intercept.recorder import Options, Seen
+from headscape.intercept.recorder import Options
 from headscape.intercept.rerun import Rerun, rerun
-from headscape.intercept.rows import aside
 from headscape.intercept.shadows import tensors_in
 from headscape.probe.answers import read
 from headscape.probe.copies import Given
-from headscape.probe.edits import Spots
-from headscape.trace.call import AttentionCall
+from headscape.probe.keeper import Chooser, Keeper
 from headscape.trace.trace import Trace
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-Flags: TypeAlias = npt.NDArray[np.bool_]
 EdgesOf = Literal["pruned", "untouched"]
 EDGES_OF: tuple[EdgesOf, ...] = ("pruned", "untouched")
-# A row that keeps less than this share of its attention has nothing left that could be scaled up.
-_NOTHING_LEFT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +104,9 @@ def run_pruned(
     inputs : tensor, tuple or dict
         What the model is called with: one argument, several, or keywords.
     name : str
-        A pruning of :meth:`headscape.graph.graph.Graph.prune`, or ``"routes"``
-        (:func:`headscape.analysis.routes.find_routes`), whose edges are those of the untouched pass.
+        A pruning of :meth:`headscape.graph.graph.Graph.prune`, or ``"routes"`` (``tau=0.04``): what
+        :func:`headscape.analysis.routes.find_routes` finds in the untouched pass, in all heads. What does
+        not lead to the answer is gone then, so look at the answer and not at all tokens' states.
     renormalise : bool
         Whether the weights left in a row are scaled up to its old sum; else what is dropped adds nothing.
     edges_of : "pruned" or "untouched"
@@ -142,8 +133,8 @@ def run_pruned(
     Notes
     -----
     A pruning that keeps everything (``"nucleus"`` with ``p=1``) changes nothing: not one bit. Rows of padding
-    and attention to padding are in no graph and stay as they are. Whether the change falls as ``p`` rises is a
-    finding, not a law. Cost: two passes that keep all weights, and the pruning of each call and example.
+    and attention to padding are in no graph and stay as they are. Whether the change falls as ``p`` rises is
+    a finding, not a law. Cost: two passes that keep all weights, and the pruning of each call and example.
 
     Examples
     --------
@@ -198,9 +189,9 @@ class Pruner:
         expect_option("graph", "direction", direction, DIRECTIONS)
         if name == "routes":
             edges_of = "untouched"
-        chooser = _Chooser(name, options, direction, self.base.trace, is_met=edges_of == "pruned")
+        chooser = Chooser(name, options, direction, self.base.trace, is_met=edges_of == "pruned")
         places = [seen.place for seen in self.base.seen]
-        keeper = _Keeper(chooser, places, renormalise=renormalise)
+        keeper = Keeper(chooser, places, renormalise=renormalise)
         after = rerun(self.model, self.given.call(self.model), self._keep, keeper)
         if len(after.seen) != len(self.base.seen) or after.trace.batch != self.base.trace.batch:
             raise CaptureError(
@@ -209,15 +200,15 @@ class Pruner:
             )
         return self._compare(after, str(Pruning(name, dict(options))), keeper, edges_of)
 
-    def _compare(self, after: Rerun, pruning: str, keeper: "_Keeper", edges_of: EdgesOf) -> PrunedRun:
+    def _compare(self, after: Rerun, pruning: str, keeper: Keeper, edges_of: EdgesOf) -> PrunedRun:
         base, examples = self.base, self.base.trace.batch
         tables = [read(one, base, examples, None).output for one in (base, after)]
         states = [_states(one, examples) for one in (base, after)]
         state_change = cosine = divergence = None
         if states[0] is not None and states[1] is not None:
             state_change = _moved(states[0], states[1])
-            means = [_mean_state(state, base.trace) for state in (states[0], states[1])]
-            cosine = torch.nn.functional.cosine_similarity(*means, dim=-1).float().numpy()
+            plain, pruned = (_mean_state(state, base.trace) for state in (states[0], states[1]))
+            cosine = torch.nn.functional.cosine_similarity(plain, pruned, dim=-1).float().numpy()
         if base.scores is not None and after.scores is not None:
             divergence = _divergence(base.scores, after.scores)
         tally = keeper.tally
@@ -238,128 +229,6 @@ class Pruner:
         )
 
 
-@dataclass
-class _Tally:
-    """What was kept of one call, over all examples."""
-
-    mass: float = 0.0
-    rows: int = 0
-    edges: int = 0
-    edges_before: int = 0
-    empty: int = 0
-
-    def add(self, call: AttentionCall, example: int, kept: Flags) -> None:
-        """Count one example of a call (or of a piece of it)."""
-        weights = np.nan_to_num(call.weights(example)).astype(np.float64)
-        total = weights.sum(-1)
-        real = (total > 0) & ~call.padded(example)
-        share = np.where(kept, weights, 0).sum(-1)[real] / total[real]
-        there = (weights > 0) & ~call.padded(example)[:, None] & ~call.padded_keys(example)
-        self.mass += float(share.sum())
-        self.rows += int(real.sum())
-        self.edges += int((kept & there).sum())
-        self.edges_before += int(there.sum())
-        self.empty += int((share <= _NOTHING_LEFT).sum())
-
-
-class _Chooser:
-    """Says which weights of a call stay, as it is met or as the untouched trace has it."""
-
-    def __init__(
-        self, name: str, options: dict[str, float], direction: str, trace: Trace, *, is_met: bool
-    ) -> None:
-        self._name, self._options, self._direction = name, options, direction
-        self.trace, self._is_met = trace, is_met
-        self._routes: list[list[Flags]] = (
-            [self._routes_of(e) for e in range(trace.batch)] if name == "routes" else []
-        )
-
-    def call(self, layer: int, first_head: int, seen: Seen) -> AttentionCall:
-        """Return the call of which weights are chosen; met calls are what the pass has just recorded."""
-        call = self.trace.calls[layer]
-        if not self._is_met:
-            return call
-        _, heads, queries, keys = call.shape
-        if (seen.shape[2], seen.shape[3]) != (queries, keys) or seen.shape[1] not in (1, heads):
-            raise CaptureError(
-                f"{call.site or 'the model itself'} is worked out in pieces, none of which holds whole rows: "
-                'which edges stay can only be told of the untouched pass. Pass edges_of="untouched".'
-            )
-        return replace(call, arrays=seen.arrays, shape=seen.shape)
-
-    def kept(self, call: AttentionCall, example: int) -> Flags:
-        """Return which weights of a call stay, (head, query, key)."""
-        if self._routes:
-            return self._routes[example][self.trace.calls.index(call)]
-        found = kept_entries(call, example, self._name, self._options, direction=self._direction)
-        # What is in no graph stays as it is: rows of padding, rows that are NaN, attention to padding.
-        broken = np.isnan(call.weights(example)).any(-1)
-        found |= (call.padded(example) | broken)[..., None] | call.padded_keys(example)
-        return found
-
-    def _routes_of(self, example: int) -> list[Flags]:
-        """Return the weights of each call that lie on routes to the answer."""
-        graph = build_graph(self.trace, example, direction="directed")
-        routes = find_routes(self.trace, example, **self._options)  # type: ignore[arg-type]
-        edges = graph.edges.select(keep_routes(graph.edges, routes))
-        edges = edges.select(np.isin(edges.kind, (EdgeKind.ATTENTION, EdgeKind.CROSS)))
-        found = []
-        for number, call in enumerate(self.trace.calls):
-            shift = self.trace.sides[call.query_side].length - call.shape[2]
-            e = edges.select(edges.call == number)
-            kept = np.zeros(call.shape[1:], dtype=bool)
-            kept[e.head, e.query - shift, e.key] = True
-            found.append(kept | call.padded(example)[:, None] | call.padded_keys(example))
-        return found
-
-
-class _Keeper:
-    """An editor (see :mod:`headscape.intercept.rerun`) that leaves a model only what is chosen."""
-
-    def __init__(self, chooser: _Chooser, places: list[tuple[int, int]], *, renormalise: bool) -> None:
-        self._chooser = chooser
-        self._places = places
-        self.renormalise = renormalise
-        self.tally: dict[int, _Tally] = {}
-
-    def edit(self, number: int, seen: Seen, found: Found) -> Tensor | None:
-        """Return what the heads give of what they keep, (group, head, query, width)."""
-        if found.mixed is None:
-            raise RuntimeError("dropout acts on the weights of this model: call model.eval() first")
-        layer, first_head = self._places[number]
-        call = self._chooser.call(layer, first_head, seen)
-        tally = self.tally.setdefault(layer, _Tally())
-        is_first = not tally.rows or call.shape[1] != self._chooser.trace.calls[layer].shape[1]
-        spots, heads = Spots(seen, found, call), found.rows.shape[1]
-        new = None
-        with aside(found.value.device):
-            for example in range(call.shape[0]):
-                kept = self._chooser.kept(call, example)
-                if is_first:
-                    tally.add(call, example, kept)
-                if call.shape[1] != heads:
-                    kept = kept[first_head : first_head + heads]
-                for window, group in enumerate(spots.groups[example].tolist()):
-                    stays = spots.stays(kept, example, window)
-                    if not stays.all():
-                        new = found.mixed.clone() if new is None else new
-                        self._leave(new[group], stays, spots, example, window)
-        return new
-
-    def _leave(self, new: Tensor, stays: Flags, spots: Spots, example: int, window: int) -> None:
-        """Leave one group, (head, query, width), what its kept weights bring."""
-        weights, value = spots.weights_and_values(example, window)
-        here = torch.from_numpy(stays).to(new.device)[..., : weights.shape[-1]]
-        rows = ((weights > 0) & ~here).any(-1)
-        kept = torch.where(here, weights, torch.zeros_like(weights))
-        mixed = torch.matmul(kept, value[:, : weights.shape[-1]])
-        if self.renormalise:
-            total, left = weights.sum(-1, keepdim=True), kept.sum(-1, keepdim=True)
-            there = left > _NOTHING_LEFT * total
-            mixed = torch.where(there, mixed * total / left.clamp_min(1e-30), torch.zeros_like(mixed))
-        new.copy_(torch.where(rows[..., None], mixed.to(new.dtype), new))
-
-
 def _moved(before: Tensor, after: Tensor) -> Floats:
     """Norm of the change over that of what was before, (example,)."""
     size = before.flatten(1).norm(dim=1).clamp_min(1e-30)
@@ -375,7 +244,7 @@ def _divergence(before: Tensor, after: Tensor) -> Floats:
 
 
 def _states(found: Rerun, examples: int) -> Tensor | None:
-    """Return the tokens' last states, (example, token, width), padding zeroed; None if they are laid out otherwise."""
+    """Return the tokens' last states, (example, token, width), padding zeroed; None where there are none."""
     state = found.state
     if state is None or state.is_nested or state.dim() < 2:
         return None
