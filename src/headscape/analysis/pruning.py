@@ -184,10 +184,10 @@ def report(
     -----
     Mass is the share of a row's weights that stays. H0 are the components of a head's tokens when edges enter
     by falling weight; the bottleneck distance [1]_ between its diagrams before and after tells by how much
-    the weight at which some part joins has moved, at most. A pair's weight is the mean of its two directions for
-    ``"sum"`` and the larger for ``"directed"``; edges that were dropped have weight 0. ``"skeleton"`` keeps a
-    maximum spanning tree and so has distance 0. A small distance says nothing about what the model computes:
-    for that run it, :func:`headscape.probe.pruned.run_pruned`.
+    the weight at which some part joins has moved, at most. A pair's weight is the mean of its two directions
+    for ``"sum"`` and the larger for ``"directed"``; edges that were dropped have weight 0. ``"skeleton"``
+    keeps a maximum spanning tree and so has distance 0. A small distance says nothing about what the model
+    computes: for that run it, :func:`headscape.probe.pruned.run_pruned`.
 
     References
     ----------
@@ -277,7 +277,6 @@ def cost_of(
     rows = whole_rows(call, example, expect_sums=False)[chosen]
     kept = kept[chosen]
     real = np.where(call.padded_keys(example), 0, rows)
-    real[:, call.padded(example)] = 0
     with np.errstate(invalid="ignore", divide="ignore"):
         mass = np.where(kept, rows, 0).sum(-1) / rows.sum(-1)
         there = real > 0

@@ -64,11 +64,11 @@ def kept_entries(
     in_pairs = direction == "sum" and not is_cross
     edges = summed_edges(read, place) if in_pairs else _directed(read, place, is_cross)
     rows = replace(read.rows, query=(read.rows.query + place.shift).astype(np.int32))
-    edges = edges.select(choose_edges(name, edges, options, rows))
+    stays = choose_edges(name, edges, options, rows)
     kept = np.zeros((heads, queries, keys), dtype=bool)
-    kept[edges.head, edges.query - place.shift, edges.key] = True
-    back = edges.select(edges.both_ways & (edges.reverse > 0))
-    kept[back.head, back.key - place.shift, back.query] = True
+    kept[edges.head[stays], edges.query[stays] - place.shift, edges.key[stays]] = True
+    back = stays & edges.both_ways & (edges.reverse > 0)
+    kept[edges.head[back], edges.key[back] - place.shift, edges.query[back]] = True
     return kept
 
 

@@ -185,5 +185,6 @@ def choose_edges(name: str, edges: Edges, options: dict[str, float], rows: Rows)
     keep = ~edges.is_prunable
     given = (rows,) if name in OF_ROWS else ()
     if len(pruned):
-        keep[pruned] = PRUNINGS[name](edges.select(pruned), *given, **options)
+        some = edges if len(pruned) == len(edges) else edges.select(pruned)
+        keep[pruned] = PRUNINGS[name](some, *given, **options)
     return keep
