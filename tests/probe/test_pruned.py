@@ -24,8 +24,8 @@ class Classifier(nn.Module):
             one.self_attn.in_proj_weight.data *= 2
         self.head = nn.Linear(12, 4)
 
-    def forward(self, x):
-        return self.head(self.encoder(x).mean(1))
+    def forward(self, x, padding=None):
+        return self.head(self.encoder(x, src_key_padding_mask=padding).mean(1))
 
 
 def classifier():
@@ -223,10 +223,11 @@ def models():
         (encoder.eval(), {"src": STATES, "src_key_padding_mask": padding}),
         (Pieces("heads").eval(), STATES),
         (Pieces("windows").eval(), STATES),
+        (classifier(), {"x": STATES, "padding": padding}),  # what padding becomes is in its answer
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 @pytest.mark.parametrize("renormalise", [True, False])
 def test_a_pruning_that_keeps_everything_changes_no_bit(number, renormalise):
     pruner = Pruner(*models()[number])

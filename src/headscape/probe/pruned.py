@@ -18,7 +18,6 @@ from headscape.intercept.shadows import tensors_in
 from headscape.probe.answers import read
 from headscape.probe.copies import Given
 from headscape.probe.keeper import Chooser, Keeper
-from headscape.trace.trace import Trace
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 EdgesOf = Literal["pruned", "untouched"]
@@ -207,7 +206,8 @@ class Pruner:
         state_change = cosine = divergence = None
         if states[0] is not None and states[1] is not None:
             state_change = _moved(states[0], states[1])
-            plain, pruned = (_mean_state(state, base.trace) for state in (states[0], states[1]))
+            # Sums point where means point; padding is 0.
+            plain, pruned = (state.double().sum(1) for state in (states[0], states[1]))
             cosine = torch.nn.functional.cosine_similarity(plain, pruned, dim=-1).float().numpy()
         if base.scores is not None and after.scores is not None:
             divergence = _divergence(base.scores, after.scores)
@@ -260,15 +260,6 @@ def _states(found: Rerun, examples: int) -> Tensor | None:
     if state.shape[:2] == padded.shape:
         state = state.masked_fill(torch.from_numpy(padded)[..., None], 0)
     return state
-
-
-def _mean_state(states: Tensor, trace: Trace) -> Tensor:
-    """Mean over real tokens, (example, width); padded states are 0."""
-    _, padded = answering_side(trace)
-    real = states.shape[1] - torch.from_numpy(padded).sum(1, keepdim=True)
-    if states.shape[:2] != padded.shape:
-        real = torch.full((len(states), 1), states.shape[1])
-    return states.double().sum(1) / real.clamp_min(1)
 
 
 def _divergence_of_tokens(base: Rerun, after: Rerun) -> Floats | None:
