@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from headscape.errors import CaptureWarning, HeadscapeError
     from headscape.graph import Graph
     from headscape.intercept import Run, capture
+    from headscape.probe.judge import judge
     from headscape.probe.knock_out import knock_out
     from headscape.trace import AttentionCall, Trace, load
     from headscape.wrapper import Wrapper
@@ -24,6 +25,7 @@ _HOMES = {
     "Wrapper": "headscape.wrapper",
     "capture": "headscape.intercept",
     "errors": "headscape",
+    "judge": "headscape.probe.judge",
     "knock_out": "headscape.probe.knock_out",
     "load": "headscape.trace",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "Wrapper",
     "__version__",
     "capture",
+    "judge",
     "knock_out",
     "load",
 ]

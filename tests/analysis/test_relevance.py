@@ -144,6 +144,46 @@ def test_a_decoder_follows_the_rules_for_two_sides():
     assert found.of(at["source"]).min() > 0
 
 
+class Crossing(nn.Module):
+    """Two stacks that read each other: a reads b, then b reads a, then a reads b again."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = nn.ModuleList(nn.MultiheadAttention(8, 2, batch_first=True) for _ in range(2))
+        self.cross = nn.ModuleList(nn.MultiheadAttention(8, 2, batch_first=True) for _ in range(3))
+
+    def forward(self, a, b):
+        a, b = a + self.own[0](a, a, a)[0], b + self.own[1](b, b, b)[0]
+        a = a + self.cross[0](a, b, b)[0]
+        b = b + self.cross[1](b, a, a)[0]
+        a = a + self.cross[2](a, b, b)[0]
+        return a[:, 0]
+
+
+def test_sides_that_read_each_other_get_back_what_they_gave():
+    torch.manual_seed(0)
+    model = Crossing()
+    with headscape.capture(model, keep="all", gradients=True) as run:
+        out = model(torch.randn(1, 4, 8), torch.randn(1, 3, 8))
+    out[0, 2].backward()
+    trace = run.trace
+    assert [call.kind for call in trace.calls] == ["self", "self", "cross", "cross", "cross"]
+    maps = [np.maximum(call.gradient() * call.weights(), 0).mean(0).astype(float) for call in trace.calls]
+
+    def bar(r):
+        taken = r - np.eye(len(r))
+        return taken / taken.sum(-1, keepdims=True) + np.eye(len(r))
+
+    aa, bb = np.eye(4) + maps[0], np.eye(3) + maps[1]
+    ab, ba = bar(aa).T @ maps[2] @ bar(bb), np.zeros((3, 4))
+    ba, bb = bar(bb).T @ maps[3] @ bar(aa), bb + maps[3] @ ab
+    ab, aa = ab + bar(aa).T @ maps[4] @ bar(bb), aa + maps[4] @ ba
+    first = trace.calls[0].query_side
+    found = chefer(trace).maps
+    for side, other, wanted in ((0, 0, aa), (0, 1, ab), (1, 0, ba), (1, 1, bb)):
+        np.testing.assert_allclose(found[side ^ first][other ^ first], wanted, rtol=1e-5, atol=1e-12)
+
+
 def test_padding_is_left_out():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 8, dropout=0.0, batch_first=True)

@@ -134,6 +134,12 @@ def test_a_nan_row_spoils_only_what_rests_on_it():
     np.testing.assert_array_equal(found[2], [0, 0, 1])
 
 
+def test_a_query_that_sees_nothing_keeps_its_own_state():
+    trace = trace_of([[[0, 0], [0.5, 0.5]]])
+    np.testing.assert_allclose(rollout(trace).of(), [[1, 0], [0.25, 0.75]])
+    np.testing.assert_allclose(trace_passage(trace).inputs[0], [0.625, 0.375])
+
+
 def test_one_token_and_layers_with_other_numbers_of_heads():
     assert rollout(trace_of([[[1.0]]])).of().tolist() == [[1.0]]
     ragged = trace_of(np.full((1, 3, 3), 1 / 3), np.full((4, 3, 3), 1 / 3))

@@ -186,7 +186,8 @@ def test_a_part_alone_has_all_and_a_part_pointing_away_next_to_nothing():
 def test_cutting_blocks_of_queries_changes_nothing(seen, monkeypatch):
     whole = find_routes(seen[2], tau=0.02)
     monkeypatch.setattr("headscape.analysis.parts.MOST_NUMBERS", 1)
-    np.testing.assert_array_equal(find_routes(seen[2], tau=0.02).edges.weight, whole.edges.weight)
+    blocks = find_routes(seen[2], tau=0.02)
+    np.testing.assert_allclose(blocks.edges.weight, whole.edges.weight, atol=1e-6)
 
 
 def test_a_decoders_routes_reach_the_source():
@@ -248,6 +249,49 @@ def test_of_each_edge_only_heads_that_bring_their_part_stay(seen):
     np.testing.assert_allclose(
         r.heads.sum(-1)[r.kind == RouteKind.ATTENTION], r.weight[r.kind == RouteKind.ATTENTION]
     )
+
+
+def test_a_state_whose_halves_are_both_cut_ends_the_route(seen):
+    calls = list(seen[2].calls)
+    arrays = calls[-1].state_arrays
+    calls[-1] = replace(calls[-1], state_arrays=replace(arrays, feed_forward=arrays.stream))
+    halves = replace(seen[2], calls=tuple(calls))
+    assert len(find_routes(halves, tau=0.49, token=LENGTH - 1).edges) >= 2
+    assert len(find_routes(halves, tau=0.5, token=LENGTH - 1).edges) == 0
+    assert find_routes(halves, tau=0.5, token=LENGTH - 1).mass == 0
+
+
+def test_a_query_that_sees_nothing_takes_nothing(seen):
+    call, bias = seen[2].calls[0], seen[0].layers[0].self_attn.out_proj.bias.detach().numpy()
+    arrays, states = call.arrays, call.state_arrays
+    weights, visible, attention = arrays.weights.copy(), arrays.visible.copy(), states.attention.copy()
+    weights[..., 0, :], visible[..., 0], attention[:, 0] = 0, 0, bias
+    blind = replace(
+        call,
+        arrays=replace(arrays, weights=weights, visible=visible),
+        state_arrays=replace(states, attention=attention),
+    )
+    found = read_parts(blind, 0, np.arange(LENGTH))
+    assert found.attention[:, 0].sum() == 0
+    assert found.residual[0] + found.bias[0] == pytest.approx(1)
+    np.testing.assert_allclose(found.attention[:, 1:].sum((0, 2)) + (found.residual + found.bias)[1:], 1)
+
+
+def test_an_undirected_edge_stays_where_either_direction_is_on_a_route():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 1, 8, dropout=0.0, batch_first=True).eval()
+    nn.init.normal_(layer.self_attn.in_proj_weight, std=1.0)
+    with torch.no_grad(), headscape.capture(layer, keep="all", states=True) as run:
+        layer(torch.randn(1, 5, 8))
+    graph = build_graph(run.trace)
+    named = graph.edges.select(graph.edges.kind == EdgeKind.ATTENTION)
+    for token in range(5):
+        routes = find_routes(run.trace, tau=0.0, token=token)
+        e = graph.edges.select(keep_routes(graph.edges, routes))
+        e = e.select(e.kind == EdgeKind.ATTENTION)
+        assert set(zip(e.query.tolist(), e.key.tolist(), strict=True)) == {
+            (q, k) for q, k in zip(named.query.tolist(), named.key.tolist(), strict=True) if token in (q, k)
+        }
 
 
 def test_a_figure_draws_the_routes_only(seen):

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 import headscape
-from headscape.errors import OptionError, ShapeError
 
 STATES = torch.randn(2, 6, 12, generator=torch.Generator().manual_seed(1))
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]])
@@ -341,53 +340,3 @@ def test_examples_that_depend_on_each_other_run_one_by_one():
     np.testing.assert_allclose(
         found.change, headscape.knock_out(classifier(), STATES, heads="each").change, atol=2e-6
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({}, "exactly one of"),
-        ({"heads": "each", "tokens": "each"}, "exactly one of"),
-        ({"heads": "all"}, '"each"'),
-        ({"edges": "each"}, "too many edges"),
-        ({"heads": [(5, 0)]}, "no layer 5"),
-        ({"heads": [(0, 9)]}, "no head 9"),
-        ({"heads": [3]}, r"each is \(layer, head\)"),
-        ({"edges": [(0, 0, 1)]}, "layer, head or None, query, key"),
-        ({"edges": [(0, 0, 1, 17)]}, "no key 17"),
-        ({"tokens": [11]}, "no token 11"),
-        ({"heads": "each", "by": "renormalise"}, "no key is left"),
-        ({"heads": "each", "by": "noise"}, "there is 'zero', 'renormalise'"),
-        ({"heads": "each", "most": 3}, "no option 'most'"),
-        ({"heads": "each", "target": 9}, "no class 9"),
-    ],
-)
-def test_what_cannot_be_removed_is_answered(options, says):
-    with pytest.raises(OptionError, match=says):
-        headscape.knock_out(classifier(), STATES, **options)
-
-
-def test_training_mode_and_odd_targets_are_answered():
-    with pytest.raises(OptionError, match=r"model\.eval\(\)"):
-        headscape.knock_out(classifier().train(), STATES, heads="each")
-    with pytest.raises(ShapeError, match="one number an example"):
-        headscape.knock_out(classifier(), STATES, heads="each", target=lambda y: y)
-    with pytest.raises(ShapeError, match="one class of 4"):
-        headscape.knock_out(classifier(), STATES, heads="each", labels=[1, 7])
-
-
-def test_findings_are_plain_and_one_for_each_example():
-    import json
-
-    found = headscape.knock_out(classifier(), STATES, heads=[(1, 2), [(0, 0), (0, 1)]], classes="abcd")
-    plain = json.loads(json.dumps(found.findings()))
-    assert [(one["kind"], one["call"], one["head"], one["example"]) for one in plain] == [
-        ("head", 1, 2, 0),
-        ("head", 1, 2, 1),
-    ]
-    before = classifier()(STATES).softmax(-1)[1]
-    best = plain[1]["answers"][0]
-    assert best["name"] == "abcd"[int(before.argmax())]
-    assert best["before"] == pytest.approx(float(before.max()), abs=1e-6)
-    assert best["after"] != best["before"]
-    assert "layer 1 head 2" in found.table()

@@ -50,8 +50,8 @@ HOMES = {
     "transformers": {"demo"},
 }
 EVERYWHERE = {"numpy", *sys.stdlib_module_names}
-# The files that may look a module up by its name: the trace's verbs, and the package's lazy names.
-SEAMS = {"trace/joins.py", "__init__.py"}
+# The files that may look a module up by its name: the trace's verbs, and lazy names of packages.
+SEAMS = {"trace/joins.py", "__init__.py", "analysis/__init__.py", "probe/__init__.py"}
 # What `import headscape` must not load.
 HEAVY = ("torch", "numba", "matplotlib", "IPython", "anywidget", "networkx", "sklearn", "typer", "rich")
 

@@ -147,7 +147,8 @@ def largest_flows(pipes: Pipes, source: int, sinks: Sequence[int]) -> Doubles:
         ) from None
     units = np.floor(pipes.capacity * UNITS).astype(np.int32)
     there = units > 0
-    ends = (pipes.tail[there], pipes.head[there])
+    # Places of 32 bits: SciPy 1.12 takes no others.
+    ends = (pipes.tail[there].astype(np.int32), pipes.head[there].astype(np.int32))
     network = csr_array((units[there], ends), shape=(pipes.nodes, pipes.nodes))
     network.sum_duplicates()
     return np.array([maximum_flow(network, source, sink).flow_value / UNITS for sink in sinks], np.float64)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from headscape.analysis.reaching import read_reaching
 from headscape.analysis.rows import whole_rows
 from headscape.errors import NotKeptError, ShapeError
 from headscape.trace.call import AttentionCall
@@ -37,6 +38,11 @@ def head_norms(call: AttentionCall, example: int = 0) -> Doubles:
     ------
     NotKeptError
         Values were not captured, or only the top keys were kept.
+
+    Notes
+    -----
+    Where a model normalises the attention's output before it joins the residual (Gemma 2), these are norms
+    before that; :func:`mixed_norms` and what follows it count the norm.
 
     References
     ----------
@@ -71,8 +77,10 @@ def mixed_norms(call: AttentionCall, example: int = 0) -> Doubles:
 
     Notes
     -----
-    The vectors are never formed: products of the heads' vectors at one key give all norms. Memory grows with
-    heads x keys x model, time with heads^2 x keys x (model + queries).
+    A norm between the output projection and the residual is counted
+    (:mod:`headscape.analysis.reaching`). The vectors are never formed: products of the heads' vectors at one
+    key give all norms. Memory grows with heads x keys x model, time with
+    heads^2 x keys x (model + queries).
 
     References
     ----------
@@ -80,7 +88,8 @@ def mixed_norms(call: AttentionCall, example: int = 0) -> Doubles:
        EMNLP 2020, doi:10.18653/v1/2020.emnlp-main.574
     """
     rows = whole_rows(call, example, expect_sums=False)
-    return _mixed(rows, call.states(example).carried())
+    reaching = read_reaching(call, call.states(example), rows)
+    return _mixed(reaching.rows, reaching.carried)
 
 
 def _mixed(rows: Doubles, carried: Floats) -> Doubles:
@@ -138,8 +147,9 @@ def block_norms(call: AttentionCall, example: int = 0) -> Doubles:
             "so the residual belongs to no key. mixing_ratio() works on it."
         )
     rows = whole_rows(call, example, expect_sums=False)
-    states, carried = call.states(example), call.states(example).carried()
-    block = _block(call, states)
+    states = call.states(example)
+    block, reaching = _block(call, states), read_reaching(call, states, rows)
+    rows, carried = reaching.rows, reaching.carried
     found = _mixed(rows, _through(block.norm, carried)) / block.scale[:, None]
     own, key = np.arange(call.shape[2]), _own_keys(call)
     self_part = np.einsum("hq,hqm->qm", rows[:, own, key], carried[:, key])
@@ -203,7 +213,8 @@ def mixing_ratio(call: AttentionCall, example: int = 0) -> Mixing:
     """
     rows = whole_rows(call, example, expect_sums=False)
     states = call.states(example)
-    carried, block = states.carried(), _block(call, states)
+    block, reaching = _block(call, states), read_reaching(call, states, rows)
+    rows, carried = reaching.rows, reaching.carried
     from_all = np.zeros((call.shape[2], carried.shape[2]))
     for head in range(call.shape[1]):
         from_all += rows[head] @ carried[head].astype(np.float64)

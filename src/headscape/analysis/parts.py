@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from headscape.analysis.reaching import read_reaching
 from headscape.analysis.rows import whole_rows
 from headscape.errors import NotKeptError, ShapeError
 from headscape.trace.call import AttentionCall, Floats
@@ -16,8 +17,8 @@ Longs: TypeAlias = npt.NDArray[np.int64]
 
 # The least a part is counted with, before shares: Ferrando and Voita's choice.
 LEAST = 1e-5
-# Numbers that one block of parts may hold: 16 MB of float32, which stays near the processor.
-MOST_NUMBERS = 4_000_000
+# Numbers that one block of parts may hold: 1 MB of float32, which stays near the processor.
+MOST_NUMBERS = 250_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +27,11 @@ class StateParts:
 
     Attributes
     ----------
-    residual, bias : (query,) float64 array
-        Shares of the residual and of attention's output bias in the sum behind the attention.
+    residual, bias, beside : (query,) float64 array
+        Shares of the residual, of attention's output bias, and of what else joins with the attention (a
+        feed-forward part that runs beside it) in the sum behind the attention. ``bias`` or ``beside`` is 0.
     attention : (head, query, key) float64 array
-        Shares of what each head brings from each key; 0 where the weight is 0. With residual and bias they
+        Shares of what each head brings from each key; 0 where the weight is 0. With the three others they
         sum to 1.
     feed_forward : (query,) float64 array, or None
         Share of the feed-forward output in the sum behind it; what it joins has the rest. None where no
@@ -38,6 +40,7 @@ class StateParts:
 
     residual: Doubles = field(repr=False)
     bias: Doubles = field(repr=False)
+    beside: Doubles = field(repr=False)
     attention: Doubles = field(repr=False)
     feed_forward: Doubles | None = field(repr=False)
 
@@ -89,7 +92,8 @@ def _nearness(whole: npt.NDArray[np.floating], parts: npt.NDArray[np.floating]) 
     np.abs(left, out=left)
     # The difference is taken number by number: sums of many large ones would round it away.
     np.subtract(np.abs(whole), left, out=left)
-    found: Doubles = np.maximum(left.sum(-1, dtype=np.float64), LEAST)
+    sums = left @ np.ones(left.shape[-1], left.dtype)  # some three times as fast as sum() along the last axis
+    found: Doubles = np.maximum(sums, LEAST).astype(np.float64)
     return found
 
 
@@ -112,13 +116,13 @@ def read_parts(call: AttentionCall, example: int, queries: Longs) -> StateParts:
 
     Notes
     -----
-    Memory: heads x keys x model numbers for the vectors that heads carry, and 16 MB beside the result.
+    Memory: heads x keys x model numbers for the vectors that heads carry, and 1 MB beside the result.
     """
-    rows = whole_rows(call, example, expect_sums=False)[:, queries]
-    rows[:, (call.visible(example)[:, queries] == 0).all(0)] = 0  # a query that sees nothing takes nothing
     states = call.states(example)
     residual, attention = _seen(call, states, queries)
-    carried = states.carried()
+    reaching = read_reaching(call, states, whole_rows(call, example, expect_sums=False))
+    rows, carried = reaching.rows[:, queries], reaching.carried
+    rows[:, (call.visible(example)[:, queries] == 0).all(0)] = 0  # a query that sees nothing takes nothing
     whole = residual + attention
     if np.isnan(rows).all((0, 2)).any():
         raise NotKeptError(
@@ -133,7 +137,7 @@ def read_parts(call: AttentionCall, example: int, queries: Longs) -> StateParts:
         sums += rows[head] @ vectors
         for first in range(0, len(queries), step):
             here = slice(first, first + step)
-            seen = np.flatnonzero((rows[head, here] > 0).any(0))
+            seen = np.flatnonzero((rows[head, here] != 0).any(0))
             parts = rows[head, here][:, seen, None] * vectors[seen]
             brought[head][here, seen] = _nearness(whole[here, None], parts)
     brought[rows == 0] = 0
@@ -141,10 +145,16 @@ def read_parts(call: AttentionCall, example: int, queries: Longs) -> StateParts:
     rest = (attention - sums).astype(np.float32)
     # What rounding leaves of no bias is no part.
     is_there = np.abs(rest).max(-1, initial=0) > 1e-4 * np.abs(whole).max(-1, initial=0)
-    of_bias = np.where(is_there, _nearness(whole, rest), 0)
-    total = brought.sum((0, 2)) + of_residual + of_bias
+    of_rest = np.where(is_there, _nearness(whole, rest), 0)
+    total = brought.sum((0, 2)) + of_residual + of_rest
+    is_bias = reaching.beside == "bias"
+    nothing = np.zeros(len(queries))
     return StateParts(
-        of_residual / total, of_bias / total, brought / total[:, None], _feed_forward(call, states, queries)
+        residual=of_residual / total,
+        bias=of_rest / total if is_bias else nothing,
+        beside=nothing if is_bias else of_rest / total,
+        attention=brought / total[:, None],
+        feed_forward=_feed_forward(call, states, queries),
     )
 
 

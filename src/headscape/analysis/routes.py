@@ -148,8 +148,11 @@ def find_routes(trace: Trace, example: int = 0, *, tau: float = 0.04, token: int
     states x heads x keys x model width, memory with one block of that. Weights are shares before cutting;
     making them sum to 1 again, as the published method does, cuts nothing else. Biases are parts of their
     own: attention's output bias leads nowhere, the feed-forward part's belongs to it. Models that
-    normalise after the sum are measured at the sum. Blocks whose feed-forward part runs beside the
-    attention are read as if it followed. Gates on the sums are in none of the parts.
+    normalise after the sum are measured at the sum. Where a
+    feed-forward part runs beside the attention and joins with it (GPT-J), what joins besides the edges is
+    read as that part, and ``notes`` says so; where it joins later, it is read as if it followed. A norm
+    between attention and residual (Gemma 2) is found from the states; see
+    :mod:`headscape.analysis.reaching`.
 
     References
     ----------
@@ -188,6 +191,7 @@ class _Search:
         self.parts: list[RouteEdges] = []
         self.stops: list[RouteNodes] = []
         self.without: list[str] = []
+        self.beside: list[str] = []
 
     def descend(self, call: AttentionCall) -> None:
         """Go from the states behind a call to those before it."""
@@ -203,9 +207,9 @@ class _Search:
             return
         shares = read_parts(call, self.example, query)
         token, alive = query + first, np.ones(len(query), dtype=bool)
-        if shares.feed_forward is None:
+        if shares.feed_forward is None and not shares.beside.any():
             self.without.append(call.site or "the model itself")
-        else:
+        if shares.feed_forward is not None:
             kept = []
             bypass = 1 - shares.feed_forward
             for kind, share in ((RouteKind.FEED_FORWARD, shares.feed_forward), (RouteKind.BYPASS, bypass)):
@@ -214,10 +218,13 @@ class _Search:
                 kept.append(np.where(passes, share, 0))
             importance = importance * (kept[0] + kept[1])
             alive = kept[0] + kept[1] > 0
-        passes = alive & (shares.residual > self.tau)
-        self._add(RouteKind.RESIDUAL, call, (token, token), shares.residual, importance, passes)
-        before[token[passes]] += (importance * shares.residual)[passes]
-        reached[token[passes]] = True
+        if shares.beside.any():
+            self.beside.append(call.site or "the model itself")
+        for kind, share in ((RouteKind.RESIDUAL, shares.residual), (RouteKind.FEED_FORWARD, shares.beside)):
+            passes = alive & (share > self.tau)
+            self._add(kind, call, (token, token), share, importance, passes)
+            before[token[passes]] += (importance * share)[passes]
+            reached[token[passes]] = True
         self.bias += float((importance * shares.bias).sum())
         edge = shares.attention.sum(0)  # (reached query, key)
         row, key = np.nonzero(alive[:, None] & (edge > self.tau))
@@ -272,6 +279,11 @@ class _Search:
         notes = []
         if self.without:
             notes.append(f"no feed-forward part was seen behind {', '.join(reversed(self.without))}")
+        if self.beside:
+            where = ", ".join(reversed(self.beside))
+            notes.append(
+                f"what joins the residual beside the edges of {where} is read as its feed-forward part"
+            )
         return Routes(
             nodes=RouteNodes.join(self.stops),
             edges=RouteEdges.join([*self.parts, _no_edges(self.heads)]),

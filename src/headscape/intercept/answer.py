@@ -76,7 +76,7 @@ class Tape:
             return
         # What was drawn for a dropout is not drawn again: its factor is read off before and after.
         drawn = (args[0], result) if func is F.dropout and result is not args[0] else None
-        given = _swap(args, self._stand_in), _swap(kwargs, self._stand_in)
+        given = swap(args, self._stand_in), swap(kwargs, self._stand_in)
         numbers = [self._number(t) for t in _leaves((result,))]
         self.steps.append((func, *given, numbers, drawn))
 
@@ -95,7 +95,7 @@ class Tape:
     def _run(self, state: Tensor, answer: Tensor) -> Tensor | None:
         made: dict[int, Any] = {0: state}
         for func, args, kwargs, numbers, drawn in self.steps:
-            given = _swap(args, lambda value: _again(value, made)), _swap(kwargs, lambda v: _again(v, made))
+            given = swap(args, lambda value: _again(value, made)), swap(kwargs, lambda v: _again(v, made))
             new = func(*given[0], **given[1]) if drawn is None else _dropped_alike(drawn, given[0][0])
             made.update(zip(numbers, _leaves((new,)), strict=False))
         number = self._numbers.get(answer)
@@ -129,15 +129,15 @@ def _leaves(value: Any) -> Iterator[Tensor]:
             yield from _leaves(item)
 
 
-def _swap(value: Any, change: Callable[[Any], Any]) -> Any:
+def swap(value: Any, change: Callable[[Any], Any]) -> Any:
     """Return arguments with every tensor, or what stands for one, changed."""
     if isinstance(value, (Tensor, Made)):
         return change(value)
     if isinstance(value, (tuple, list)):
-        items = [_swap(item, change) for item in value]
+        items = [swap(item, change) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
-        return {key: _swap(item, change) for key, item in value.items()}
+        return {key: swap(item, change) for key, item in value.items()}
     return value
 
 

@@ -60,6 +60,8 @@ class Lineage:
         self._calls: dict[int, Meet] = {}
         self.state: Tensor | None = None  # the tokens' last states
         self._in_place: Mark | None = None
+        # Told of each part of the stream, where somebody asks: ("input" or "feed forward", call, tensor).
+        self.on_part: Callable[[str, int, Tensor], None] | None = None
         self._normed: Beside[Normed] = Beside()  # sums after a normalisation, which may be the stream
 
     def mark(self, tensor: Any) -> Mark | None:
@@ -147,6 +149,10 @@ class Lineage:
                 is_second = known.states.parts.keys() >= {"feed_forward"}
                 self._normed.put(result, Normed(norm, known.states, is_second))
 
+    def _tell_part(self, mark: Mark, tensor: Tensor) -> None:
+        if self.on_part is not None:
+            self.on_part("feed forward", mark.call, tensor)
+
     def _settle_norm(self, stream: Tensor | None) -> None:
         """Take a normalisation for that of its block, as its result is what parts are added to."""
         normed = self._normed.get(stream)
@@ -205,8 +211,11 @@ class Lineage:
         if seen is not None and seen.time > began and seen.role != "stream":
             # Made after the attention began: a parallel feed-forward part, not the residual.
             self._note(mark, feed_forward=other)
+            self._tell_part(mark, other)
             return replace(mark, time=self.tick())
         self._settle_norm(other)
+        if self.on_part is not None and (seen is None or seen.call < 0):
+            self.on_part("input", mark.call, other)
         self._note(mark, residual=other, attention=branch)
         return Mark(mark.call, "stream", self.tick())
 
@@ -218,6 +227,7 @@ class Lineage:
         )
         if belongs and known is not None and np.isnan(known.flow[:, 3]).all():
             self._settle_norm(state)
+            self._tell_part(mark, other)
             self._note(mark, stream=state, feed_forward=other)
         return Mark(mark.call, "stream", self.tick())
 

@@ -4,6 +4,7 @@ What is changed is what weights and values gave, at the very place where capture
 can be captured can be changed. Nothing of the model is touched: the change lives in one pass.
 """
 
+import functools
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from headscape.intercept.answer import find_scores, score_rows
 from headscape.intercept.assemble import answering_side, assemble, axes_of_states
 from headscape.intercept.below import is_compiled_script
 from headscape.intercept.calls import Editor
+from headscape.intercept.ledger import Ledger
 from headscape.intercept.names import Names
 from headscape.intercept.recorder import Options, Seen
 from headscape.intercept.run import uncompiled
@@ -38,6 +40,10 @@ class Rerun:
         The model's scores: of classes, or of next tokens at the last real token.
     kind : str
         ``"classes"``, ``"next tokens"`` or ``""``.
+    answer : Tensor or None
+        The tensor of the output that the scores were read from.
+    rows : callable or None
+        Reads such scores from a tensor of that shape.
     state : (..., model) tensor, or None
         The tokens' last states.
     axes : str
@@ -50,16 +56,25 @@ class Rerun:
     trace: Trace
     scores: Tensor | None
     kind: str
+    answer: Tensor | None
+    rows: Callable[[Tensor], Tensor] | None
     state: Tensor | None
     axes: str
     seen: list[Seen]
 
 
-def rerun(model: nn.Module, call: Callable[[], Any], options: Options, editor: Editor | None = None) -> Rerun:
+def rerun(
+    model: nn.Module,
+    call: Callable[[], Any],
+    options: Options,
+    editor: Editor | None = None,
+    *,
+    ledger: Ledger | None = None,
+) -> Rerun:
     """Run ``call``, one forward pass of ``model``, without gradients, changed by ``editor``.
 
     torch.nn's fused encoder layers are run by their parts, so the result may differ from the plain pass by
-    rounding. Compiled modules run eagerly.
+    rounding. Compiled modules run eagerly. A ``ledger`` notes every function.
 
     Raises
     ------
@@ -69,7 +84,9 @@ def rerun(model: nn.Module, call: Callable[[], Any], options: Options, editor: E
     """
     fixed = [*model.parameters(), *model.buffers()]
     watcher = Watcher(Names(model), options, fixed)
-    watcher.calls.editor = editor
+    watcher.calls.editor, watcher.ledger = editor, ledger
+    if ledger is not None:
+        watcher.lineage.on_part = ledger.part
     below = watcher.below() if is_compiled_script(model) else nullcontext()
     try:
         with torch.no_grad(), uncompiled(), below, watcher:
@@ -83,11 +100,13 @@ def rerun(model: nn.Module, call: Callable[[], Any], options: Options, editor: E
     trace = assemble(
         watcher, output, model=type(model).__name__, step=None, has_answer=editor is None and options.values
     )
-    scores, kind, axes = None, "", "bq"
+    scores, kind, axes, answer, rows = None, "", "bq", None, None
     if trace.calls:
         axes = axes_of_states(watcher)
         found = find_scores(output, watcher.tape, axes)
         if found is not None:
-            _, padded = answering_side(trace)
-            scores, kind = score_rows(found[0].detach(), found[1], padded, axes).float(), found[1]
-    return Rerun(output, trace, scores, kind, watcher.tape.start, axes, list(watcher.recorder.calls))
+            (answer, kind), (_, padded) = found, answering_side(trace)
+            rows = functools.partial(score_rows, kind=kind, padded=padded, axes=axes)
+            scores = rows(answer.detach()).float()
+    seen = list(watcher.recorder.calls)
+    return Rerun(output, trace, scores, kind, answer, rows, watcher.tape.start, axes, seen)

@@ -16,6 +16,7 @@ from headscape.intercept.calls import Arguments, Calls, Found
 from headscape.intercept.flex import is_flex, read_flex
 from headscape.intercept.fused import Inside, Parts
 from headscape.intercept.grids import Grids
+from headscape.intercept.ledger import Ledger
 from headscape.intercept.lineage import Lineage
 from headscape.intercept.names import Names
 from headscape.intercept.nested import Nested
@@ -57,6 +58,7 @@ class Watcher(TorchFunctionMode):
         self.recorder = self.calls.recorder
         self.nested = Nested(self.places)
         self.tape = Tape()
+        self.ledger: Ledger | None = None
         self.problems: list[str] = []
         self._above = 0  # Python functions that are being run
         self._scopes: list[Scope] = []
@@ -83,6 +85,8 @@ class Watcher(TorchFunctionMode):
             inner = self._scopes[-1].inner.get(func)
             if inner is not None:
                 self.attempt("looking inside torch.nn's attention", inner, result, *args, **kwargs)
+            if self.ledger is not None:
+                self.attempt(_FOLLOWING, self.ledger.note, func, args, kwargs, result)
             return result
         name = name_of(func)
         handler = self._flex if is_flex(func) else self._handlers.get(func)
@@ -157,11 +161,15 @@ class Watcher(TorchFunctionMode):
             self.tape.restart(self.lineage.state, self.lineage.mark(self.lineage.state))
         else:
             self.tape.note(func, args, kwargs, result)
+        if self.ledger is not None:
+            self.ledger.note(func, args, kwargs, result)
 
     def _write(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with torch.no_grad():
             self.places.write(name, func, args, kwargs)
             self.lineage.wrote(args, kwargs)
+            if self.ledger is not None and args:
+                self.ledger.clobber(args[0])
 
     def _project(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """See the output projection of a call: the first learned map on what its heads gave."""
@@ -236,7 +244,7 @@ class Watcher(TorchFunctionMode):
         if named is None:
             return
         if scope.recorded is None:
-            if scope.rows is None and not self.problems:
+            if scope.rows is None:
                 raise RuntimeError("torch.nn's attention ran without a softmax that headscape knows")
             return
         seen, meet, codes = scope.recorded

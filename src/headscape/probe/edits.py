@@ -168,10 +168,18 @@ class Spots:
         rows = self._rows(example, window, self._rows_in_trace)
         keys = self._standing.keys[example, window]
         marked = np.zeros((self._found.rows.shape[1], len(rows), len(keys)), bool)
+        whole = [edge for edge in edges if edge.head is not None and edge.query is not None]
         for edge in edges:
-            of_rows = np.ones(len(rows), bool) if edge.query is None else rows == edge.query
-            heads = slice(None) if edge.head is None else slice(edge.head, edge.head + 1)
-            marked[heads] |= of_rows[:, None] & (keys == edge.key)
+            if edge.head is None or edge.query is None:
+                of_rows = np.ones(len(rows), bool) if edge.query is None else rows == edge.query
+                marked[slice(None) if edge.head is None else edge.head] |= of_rows[:, None] & (
+                    keys == edge.key
+                )
+        if whole:  # there may be thousands
+            heads, queries, wanted = np.array([(e.head, e.query, e.key) for e in whole], np.int64).T
+            at_row, at_key = _finder(rows, queries), _finder(keys, wanted)
+            there = (at_row >= 0) & (at_key >= 0)
+            marked[heads[there], at_row[there], at_key[there]] = True
         return marked
 
     def stays(self, kept: npt.NDArray[np.bool_], example: int, window: int) -> npt.NDArray[np.bool_]:
@@ -214,6 +222,14 @@ class Spots:
                 if mixed is not None:
                     real.append(mixed[group][:, torch.from_numpy(is_real).to(mixed.device)])
         return torch.cat(real, dim=1).mean(1)
+
+
+def _finder(tokens: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return where each wanted token stands among ``tokens``, which are different; -1 where it does not."""
+    order = np.argsort(tokens, kind="stable")
+    at = np.minimum(np.searchsorted(tokens[order], wanted), len(tokens) - 1)
+    found: npt.NDArray[np.int64] = np.where(tokens[order[at]] == wanted, order[at], -1)
+    return found
 
 
 def expect_way(by: str, removals: Sequence[Removal]) -> None:

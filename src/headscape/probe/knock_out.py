@@ -1,6 +1,6 @@
 """``headscape.knock_out``: what a model answers when heads, edges or tokens are taken out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from headscape.intercept.rerun import Rerun, rerun
 from headscape.probe.answers import Reading, Target, read
 from headscape.probe.copies import Axis, Given
 from headscape.probe.edits import By, Plan, Remover, expect_way
-from headscape.probe.removals import Edge, Removal, read_removals
+from headscape.probe.removals import Edge, Removal, Unit, read_removals
 from headscape.probe.results import KnockOuts
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -152,6 +152,17 @@ class Knocker:
     def examples(self) -> int:
         """Examples in the inputs."""
         return self.base.trace.batch
+
+    def __call__(self, asked: Mapping[str, Any]) -> KnockOuts:
+        """Answer a viewer: ``trace.widget(knock_out=Knocker(model, inputs))``.
+
+        ``asked["options"]`` are options of :func:`knock_out`: heads, edges or tokens, and by.
+        """
+        options = dict(asked["options"])
+        by = options.pop("by", "zero")
+        units: tuple[Unit, ...] = ("heads", "edges", "tokens")
+        given = {unit: options.get(unit) for unit in units}
+        return self.remove(read_removals(self.base.trace, given), by=by)
 
     def remove(self, removals: Sequence[Removal], *, by: By = "zero", target: Target = None) -> KnockOuts:
         """Run the knock-outs and return what they changed."""

@@ -107,8 +107,8 @@ class Trace:
     def to_html(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Path:
         """Write one offline page that shows this trace, and return its path.
 
-        Options: ``examples``, ``labels``, ``against``, ``title``, ``note`` and ``view``, as in
-        :func:`headscape.view.page.write_page`.
+        Options: ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view``, ``layout``, ``roles``,
+        ``knock_outs`` and ``topology``, as in :func:`headscape.view.page.write_page`.
         """
         written: Path = verb("to_html")(self._seen(), path, **options)
         return written
@@ -116,16 +116,16 @@ class Trace:
     def show(self, **options: Any) -> Any:
         """Show this trace: as a widget in a notebook, as a file whose path is printed in a script.
 
-        Options: ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view`` and ``path``, as in
-        :func:`headscape.view.show.show`.
+        Options: ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view``, ``layout``, ``roles``,
+        ``knock_outs``, ``knock_out``, ``topology`` and ``path``, as in :func:`headscape.view.show.show`.
         """
         return verb("show")(self._seen(), **options)
 
     def widget(self, **options: Any) -> Any:
         """Return the viewer as a notebook widget that Python can talk to.
 
-        Options: ``examples``, ``labels``, ``title`` and ``note``, as in
-        :class:`headscape.view.widget.Widget`.
+        Options: those of :meth:`to_html`, and ``knock_out``, a function that runs the model without what is
+        selected, as in :class:`headscape.view.widget.Widget`.
 
         Raises
         ------

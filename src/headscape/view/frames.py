@@ -48,6 +48,8 @@ class Frame:
         ``entropy`` (mean over rows and heads, bits) and, with an answer, ``probability`` of the first.
     layout : "spring", optional
         Also work out where NetworkX's spring layout puts the tokens, for the page to offer.
+    findings : mapping
+        Roles and knock-outs, as :func:`headscape.view.findings.add_findings` writes them.
     """
 
     trace: Trace
@@ -59,6 +61,7 @@ class Frame:
     against: int | None = None
     marks: Mapping[str, float] = field(default_factory=dict)
     layout: str | None = None
+    findings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ def encode_frame(frame: Frame, number: int) -> EncodedFrame:
         label = f"pass {number}{answer}"
     elif label is None:
         label = label_of(frame)
-    block = scene_block(frame.trace, frame.example, truth=frame.truth, layout=frame.layout)
+    block = scene_block(
+        frame.trace, frame.example, truth=frame.truth, layout=frame.layout, findings=frame.findings
+    )
     # mtime=0: the same trace gives the same file
     data = gzip.compress(block, compresslevel=6, mtime=0)
     return EncodedFrame(

@@ -4,7 +4,7 @@ import base64
 import html
 import os
 import webbrowser
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -12,11 +12,12 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from headscape import __version__
-from headscape.errors import FileError, OptionError
+from headscape.errors import FileError, OptionError, expect_option
 from headscape.trace.block import pack
 from headscape.trace.file import replace_file
 from headscape.trace.trace import Trace
 from headscape.view.bundle import policy_hash, read_script
+from headscape.view.findings import add_findings
 from headscape.view.frames import EncodedFrame, Frame, encode_frame, frames_of
 
 FORMAT = 1
@@ -55,6 +56,10 @@ class Shown(TypedDict, total=False):
     note: str
     view: Mapping[str, Any] | None
     layout: str | None
+    roles: Any
+    knock_outs: Any
+    knock_out: Callable[[dict[str, Any]], Any] | None
+    topology: bool
 
 
 def write_page(
@@ -90,6 +95,15 @@ def write_page(
     layout : "spring", optional
         Work out where NetworkX's spring layout puts the tokens, and open with it: tokens that attend to each
         other stand near each other. Costs some seconds for hundreds of tokens.
+    roles : bool, mapping or Roles, optional
+        What each head does: True works it out (:func:`headscape.analysis.roles.find_roles`), a mapping of
+        (call, head) to (name, evidence) says it. Pictures of heads are labelled and ordered by it.
+    knock_outs : KnockOuts, or sequence of dict, optional
+        What the model says without a head, an edge or a token: what :func:`headscape.knock_out` returns, or
+        dicts as in :func:`headscape.view.findings.read_knock_out`. The page shows them where they are
+        selected.
+    topology : bool
+        Draw the sum of H0 bars as a line over the steps. The bars of a single head need no asking.
     open_browser : bool
         Open the page in the desktop's browser.
 
@@ -104,6 +118,11 @@ def write_page(
     MissingBundleError
         This installation was built without the viewer.
     """
+    if shown.pop("knock_out", None) is not None:
+        raise OptionError(
+            "knock_out asks a running model, and a page has none: use trace.widget(knock_out=...) in a "
+            "notebook, or run the knock-outs first and pass knock_outs=[...]."
+        )
     if not isinstance(path, str | os.PathLike | None):
         raise OptionError(
             f"path is a {type(path).__name__}; a page is written to a path (str or Path), not a stream."
@@ -134,6 +153,8 @@ class Chosen:
 
 def choose_frames(source: Source, **shown: Unpack[Shown]) -> Chosen:
     """Choose the frames of a page. Parameters and errors are those of :func:`write_page`."""
+    for name in shown:
+        expect_option("the page", "option", name, Shown.__annotations__)
     examples, labels, against = shown.get("examples"), shown.get("labels"), shown.get("against")
     note = shown.get("note", "")
     items: Any = source if isinstance(source, Trace) else list(source)
@@ -150,6 +171,13 @@ def choose_frames(source: Source, **shown: Unpack[Shown]) -> Chosen:
         raise OptionError(
             "there is nothing to show: the page got no frames. Pass a trace, or at least one Frame."
         )
+    frames, cut = add_findings(
+        frames,
+        roles=shown.get("roles"),
+        knock_outs=shown.get("knock_outs"),
+        topology=shown.get("topology", False),
+    )
+    note = " · ".join(filter(None, [note, cut]))
     view, layout = shown.get("view") or {}, shown.get("layout")
     if layout is not None:
         frames = [replace(frame, layout=layout) for frame in frames]

@@ -1,6 +1,7 @@
 """One example of a trace as a scene block: what the browser's viewer draws."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,7 +53,12 @@ class _Scene:
 
 
 def scene_block(
-    trace: Trace, example: int = 0, *, truth: str | None = None, layout: str | None = None
+    trace: Trace,
+    example: int = 0,
+    *,
+    truth: str | None = None,
+    layout: str | None = None,
+    findings: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Pack one example of a trace for the viewer.
 
@@ -66,6 +72,8 @@ def scene_block(
         Name of the right answer, shown beside the model's.
     layout : "spring", optional
         Also pack the places of tokens that this layout works out.
+    findings : mapping, optional
+        What else is known of the example: ``roles`` and ``knock_outs``.
 
     Returns
     -------
@@ -89,6 +97,7 @@ def scene_block(
     vectors = pack_vectors(trace, example, scene.arrays, scene.warnings)
     meta["calls"] = [_call(scene, n, call, code, budget) | vectors[n] for n, call in enumerate(trace.calls)]
     meta["outputs"] = _outputs(scene, truth)
+    meta |= {name: found for name, found in (findings or {}).items() if found}
     for n, places in enumerate(spring_places(trace, example) if layout == "spring" else []):
         scene.arrays[f"spring.{n}"] = places
     return pack(scene.arrays, meta)

@@ -48,8 +48,10 @@ def show(source: Source, *, path: str | os.PathLike[str] | None = None, **shown:
     ----------
     source : Trace, several of them, or frames
         What to show.
-    examples, labels, against, title, note, view
+    examples, labels, against, title, note, view, roles, knock_outs, topology
         As in :func:`headscape.view.page.write_page`.
+    knock_out : callable, optional
+        As in :class:`headscape.view.widget.Widget`; a file, which has no Python behind it, does without.
     path : path, optional
         Where a script writes the page. Default: ``headscape.html`` in the current folder.
 
@@ -59,6 +61,7 @@ def show(source: Source, *, path: str | os.PathLike[str] | None = None, **shown:
         As in :func:`headscape.view.page.write_page`.
     """
     if notebook_shell() is None and not in_marimo():
+        shown.pop("knock_out", None)  # nothing runs behind a file
         _print_path(write_page(source, path, **shown))
         return
     items: Any = source if isinstance(source, Trace) else list(source)

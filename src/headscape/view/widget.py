@@ -10,6 +10,7 @@ from headscape.trace.trace import Trace
 from headscape.view.bundle import read_module
 from headscape.view.fallback import HEIGHT_PX, WIDTH_PX, draw_picture
 from headscape.view.feed import Feed
+from headscape.view.findings import answer_knock_out
 from headscape.view.frames import EncodedFrame, Frame, encode_frame
 from headscape.view.notebook import in_marimo
 from headscape.view.page import Shown, Source, choose_frames
@@ -29,7 +30,7 @@ Selection = dict[str, Any] | None
 MOST_FRAMES = 100
 MOST_BYTES = 64_000_000
 # A view says what is seen there; code and data come from Python alone.
-_OF_PYTHON = {"_esm", "_css", "_page", "_page_version", "_seen", "_asks"}
+_OF_PYTHON = {"_esm", "_css", "_page", "_page_version", "_seen", "_asks", "_knocks"}
 
 
 def _whole_page(value: object, widget: "Widget") -> bytes:
@@ -49,6 +50,10 @@ def _ask_count(value: object, widget: "Widget") -> int:
     return widget._ask_count
 
 
+def _can_knock_out(value: object, widget: "Widget") -> bool:
+    return widget._knock_out is not None
+
+
 class Widget(anywidget.AnyWidget):
     """The viewer in a notebook, joined to Python both ways.
 
@@ -57,8 +62,11 @@ class Widget(anywidget.AnyWidget):
     source : Trace, several of them, or frames
         What to show.
     **shown
-        ``examples``, ``labels``, ``against``, ``title``, ``note`` and ``view``, as in
-        :func:`headscape.view.page.write_page`.
+        ``examples``, ``labels``, ``against``, ``title``, ``note``, ``view``, ``roles``, ``knock_outs`` and
+        ``topology``, as in :func:`headscape.view.page.write_page`; and ``knock_out``, a function that is
+        asked when somebody presses "Knock out": it takes a dict that names what to remove and returns what
+        came of it, as :func:`headscape.view.findings.answer_knock_out` describes them:
+        ``knock_out=lambda asked: headscape.knock_out(model, inputs, **asked["options"])``.
 
     Attributes
     ----------
@@ -94,6 +102,7 @@ class Widget(anywidget.AnyWidget):
     _page_version = traitlets.Any().tag(sync=True, to_json=_version)
     _seen = traitlets.Any().tag(sync=True, to_json=_view)
     _asks = traitlets.Any().tag(sync=True, to_json=_ask_count)
+    _knocks = traitlets.Any().tag(sync=True, to_json=_can_knock_out)
 
     def __init__(self, source: Source, **shown: Unpack[Shown]) -> None:
         self._is_told = False  # the change under way comes from a view
@@ -101,6 +110,12 @@ class Widget(anywidget.AnyWidget):
         self._ask_count = 0
         self._picture: tuple[tuple[Trace, int], dict[str, str]] | None = None
         self._feed = Feed(self._send_page)
+        self._knock_out = shown.get("knock_out")
+        if self._knock_out is not None and not callable(self._knock_out):
+            raise OptionError(
+                f"knock_out is a {type(self._knock_out).__name__}; a function is needed that takes the "
+                "request, a dict, and returns what came of it. Results go into knock_outs."
+            )
         self._show(source, shown)
         self._feed.hold_all()
         super().__init__(_esm=read_module())
@@ -212,6 +227,9 @@ class Widget(anywidget.AnyWidget):
                     self.view = state
                 finally:
                     self._is_told = False
+            case {"kind": "knock_out", "id": str(asked), "request": dict(request)} if self._knock_out:
+                answer = answer_knock_out(self._knock_out, request)
+                self.send({"kind": "knocked_out", "id": asked, "answer": answer})
             case {"kind": "hello", "asks": int(asks)} if asks != self._ask_count and self._asked:
                 self._ask()
 

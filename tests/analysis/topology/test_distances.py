@@ -5,7 +5,7 @@ from tests.analysis.topology.shapes import random_rows
 from headscape.analysis.topology.distances import (
     attention_distances,
     bipartite_weights,
-    find_sinks,
+    sink_keys,
     symmetric_weights,
     without_tokens,
 )
@@ -77,8 +77,8 @@ def test_one_token_has_a_distance_to_itself_and_no_bars():
 
 def test_a_sink_is_found_by_its_mean_and_padded_rows_do_not_count():
     weights = np.array([[0.2, 0.8, 0.0], [0.3, 0.7, 0.0], [np.nan] * 3])
-    assert find_sinks(weights).tolist() == [False, True, False]
-    assert find_sinks(weights, least=0.25).tolist() == [True, True, False]
+    assert sink_keys(weights).tolist() == [False, True, False]
+    assert sink_keys(weights, least=0.25).tolist() == [True, True, False]
 
 
 def test_leaving_out_tokens_keeps_the_weights_of_the_others():

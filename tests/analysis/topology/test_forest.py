@@ -2,7 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+from tests.analysis.topology.shapes import random_rows
 
+from headscape.analysis.topology import forest
+from headscape.analysis.topology.distances import attention_distances
 from headscape.analysis.topology.forest import h0_deaths, tree_weights
 from headscape.errors import ShapeError
 
@@ -78,6 +81,27 @@ def test_nodes_joined_from_the_start_cost_nothing():
     merged = d.copy()
     merged[np.ix_(joined, joined)] = 0
     np.testing.assert_allclose(np.sort(1 - tree_weights(1 - d, joined=joined)), joined_at(merged)[2:])
+
+
+@pytest.mark.parametrize("by", ["max", "mean", "min"])
+def test_straight_from_attention_it_is_the_same_in_blocks_of_any_size(monkeypatch, by):
+    weights = random_rows(np.random.default_rng(5), 11, (2, 7)).astype(np.float32)
+    weights[1, 3, 4] = np.nan
+    weights[0, 0, 0] *= 1.004 / weights[0, 0, 0].max()  # rounding of bfloat16
+    weights = np.minimum(weights, 1.004)
+    want = h0_deaths(attention_distances(weights, by=by))
+    np.testing.assert_allclose(forest.attention_h0(weights, by=by), want, atol=1e-6)
+    monkeypatch.setattr(forest, "BLOCK_BYTES", 3 * 11 * 11 * 4)  # three heads at a time, of fourteen
+    np.testing.assert_allclose(forest.attention_h0(weights, by=by), want, atol=1e-6)
+    assert np.isnan(want[1, 3]).all()
+    assert (forest.attention_h0(weights, by=by)[0] >= 0).all()
+
+
+def test_straight_from_attention_what_is_none_is_refused():
+    with pytest.raises(ShapeError, match="after softmax"):
+        forest.attention_h0(np.full((2, 2), 3.0))
+    with pytest.raises(ShapeError, match="bipartite_weights"):
+        forest.attention_h0(np.full((2, 3), 0.3))
 
 
 @pytest.mark.parametrize(

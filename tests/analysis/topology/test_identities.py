@@ -35,8 +35,10 @@ def test_bars_of_simple_shapes(shape, tokens, deaths, cycles):
 def test_the_cut_leaves_a_cycle_open_and_keeps_edges_that_just_reach_it():
     (bars,) = token_cycles(symmetric_weights(cyclic(6)), share=2)
     assert (bars.birth.tolist(), bars.death.tolist()) == ([0.0], [np.inf])
-    # Four tokens in a square of weight 2/tokens each, in float32, which rounds 2/6 up and 2/7 down.
-    for tokens in (6, 7):
+    # Four tokens in a square of weight 2/tokens each, in float32, which rounds 2/6 up and 2/25 down.
+    assert float(np.float32(2 / 6)) > 2 / 6
+    assert float(np.float32(2 / 25)) < 2 / 25
+    for tokens in (6, 25):
         ring = np.zeros((tokens, tokens), np.float32)
         for i in range(4):
             ring[i, (i + 1) % 4] = ring[(i + 1) % 4, i] = 2 / tokens

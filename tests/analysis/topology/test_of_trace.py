@@ -53,6 +53,15 @@ def test_padded_tokens_are_left_out():
     )
 
 
+def test_a_token_that_is_padding_as_a_key_only_is_left_out_too():
+    trace = example_trace(layers=1, padding=3)
+    call = trace.calls[0]
+    seen = dataclasses.replace(call.arrays, padded=np.zeros_like(call.arrays.padded))
+    trace = dataclasses.replace(trace, calls=(dataclasses.replace(call, arrays=seen),))
+    graphs = token_graphs(trace, 0, 1, expect_sums=False)
+    assert graphs.weights.shape[1:] == (13, 13)
+
+
 def test_cross_attention_is_one_graph_of_both_sides_and_layers_may_differ_in_size():
     trace = example_trace(layers=2, decoder=True, padding=2)
     found = head_topology(trace, 1)

@@ -87,6 +87,28 @@ class Data {
     return true;
   }
 
+  private readonly asking = new Map<string, (answer: unknown) => void>();
+
+  /** What asks the kernel to run its model without one of its parts; undefined where it cannot. */
+  get knockOut(): ((request: object) => Promise<unknown>) | undefined {
+    if (this.host.get("_knocks") !== true) return undefined;
+    return (request) => new Promise((resolve) => {
+      const id = crypto.getRandomValues(new Uint32Array(2)).join("-"); // several windows may ask
+      this.asking.set(id, resolve);
+      this.host.send({ kind: "knock_out", id, request });
+    });
+  }
+
+  /** Take the kernel's answer; every view of the widget is told it, and the first takes it. */
+  answered(content: unknown): boolean {
+    const said = asRecord(content);
+    if (said?.["kind"] !== "knocked_out") return false;
+    const id = String(said["id"]);
+    this.asking.get(id)?.(said["answer"]);
+    this.asking.delete(id);
+    return true;
+  }
+
   shown(tookMs: number): void {
     this.host.send({ kind: "shown", version: this.version, took_ms: tookMs });
   }
@@ -166,6 +188,7 @@ function render(data: Data, element: HTMLElement): () => void {
     const theme = hostTheme();
     const opened = (handle = mount(frame, data.page, {
       state: { ...(theme && { theme }), ...data.seen, ...(selection ? { selection } : null) },
+      ...(data.knockOut && { knockOut: data.knockOut }),
       onSelect: (selected) => isOpen && data.select(JSON.parse(JSON.stringify(selected))),
       onState: () => host.send({ kind: "seen", state: (data.seen = opened.state()) }),
     }));
@@ -175,6 +198,7 @@ function render(data: Data, element: HTMLElement): () => void {
     });
   };
   const onMessage = async (content: unknown, buffers: unknown): Promise<void> => {
+    if (data.answered(content)) return;
     const state = data.asked(content);
     if (state) {
       await handle?.apply(state);

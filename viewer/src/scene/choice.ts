@@ -6,7 +6,7 @@ export type ViewName = GraphViewName | "matrix" | "heads" | "neuron" | "table";
 export type LayoutName = "ring" | "line" | "grid" | "spring";
 export type ScaleName = "rank" | "paper" | "lift" | "log" | "contribution";
 export type PruneName = "layer" | "row" | "strength";
-export const HEAD_ORDERS = ["layer", "entropy", "distance", "sink", "contribution", "change"] as const;
+export const HEAD_ORDERS = ["layer", "entropy", "distance", "sink", "contribution", "change", "role"] as const;
 export type HeadOrder = (typeof HEAD_ORDERS)[number];
 export type Direction = "sum" | "forward" | "backward" | "asymmetry";
 

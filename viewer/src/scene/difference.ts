@@ -24,6 +24,7 @@ export function differenceScene(before: SceneData, after: SceneData): SceneData 
     after,
     calls: after.calls.map((call, n) => differenceCall(before.calls[n]!, call)),
     outputs: differenceOutputs(before.outputs, after.outputs),
+    knockOuts: [],
     warnings: [...after.warnings, ...before.warnings.map((warning) => `compared with: ${warning}`)],
   };
 }

@@ -1,11 +1,12 @@
 /** What each head is known by, and orders of heads by it. */
 
 import { quantity, signed } from "../maths/digits";
+import { headKey, type Role } from "../wire/findings";
 import type { CallData, SceneData } from "../wire/scene";
 import type { Choice, HeadOrder } from "./choice";
 import { isFlatHead, rowWidth } from "./rows";
 
-export type MeasureName = Exclude<HeadOrder, "layer">;
+export type MeasureName = Exclude<HeadOrder, "layer" | "role">;
 
 export interface Measure {
   readonly label: string;
@@ -29,6 +30,7 @@ export interface HeadFacts {
   readonly values: Readonly<Record<MeasureName, number>>; // NaN: not known; of a comparison: after − before
   readonly isUniform: boolean;
   readonly largest: number; // weight
+  readonly role: Role | null;
 }
 
 const known = new WeakMap<SceneData, HeadFacts[]>();
@@ -45,10 +47,16 @@ export function headFacts(scene: SceneData): HeadFacts[] {
 
 /** What is known of a head, measure by measure, in words. */
 export function sayFacts(facts: HeadFacts, isChange: boolean): string[] {
-  return MEASURE_NAMES.filter((name) => name !== "change" || isChange).map((name) => {
+  const role = facts.role ? [sayRole(facts.role)] : [];
+  return role.concat(MEASURE_NAMES.filter((name) => name !== "change" || isChange).map((name) => {
     const { label, unit } = MEASURES[name];
     return `${label} ${writeMeasure(facts, name, isChange)} ${unit}`.trim();
-  });
+  }));
+}
+
+/** A role and what speaks for it. */
+export function sayRole({ name, evidence }: Role): string {
+  return evidence ? `${name} (${evidence})` : name;
 }
 
 /** A measure as text; of a comparison with its sign. */
@@ -72,20 +80,27 @@ function factsOf(scene: SceneData, call: CallData, head: number): HeadFacts {
   }
   const rows = call.visible.subarray(head * call.queries, (head + 1) * call.queries).reduce((seen, n) => seen + (n > 0 ? 1 : 0), 0);
   return {
-    call: call.number, head, largest,
+    call: call.number, head, largest, role: scene.roles.get(headKey(call.number, head)) ?? null,
     values: { entropy, distance, sink, contribution, change: before && rows ? sum / 2 / rows : Number.NaN },
     isUniform: !before && isFlatHead(call, head),
   };
 }
 
-/** Heads as a choice orders them: the largest first, of a comparison the largest change of either sign. */
+/** Heads as a choice orders them: the largest first, of a comparison the largest change of either sign; roles by name. */
 export function orderHeads(heads: readonly HeadFacts[], choice: Pick<Choice, "order" | "ranked">, isChange: boolean): HeadFacts[] {
   const { order, ranked } = choice;
   if (order === "layer") return [...heads];
+  if (order === "role") return [...heads].sort((a, b) => compareRoles(a.role, b.role));
   const size = ({ values }: HeadFacts) => {
     const value = isChange ? Math.abs(values[order]) : values[order];
     return value === value ? value : -Infinity;
   };
   const layer = (one: HeadFacts) => (ranked === "layers" ? one.call : 0);
   return [...heads].sort((a, b) => layer(a) - layer(b) || (size(a) === size(b) ? 0 : size(b) - size(a)));
+}
+
+/** Names in the order of letters; heads without a role come last. */
+function compareRoles(a: Role | null, b: Role | null): number {
+  if (!a || !b) return Number(!a) - Number(!b);
+  return a.name < b.name ? -1 : Number(a.name > b.name);
 }

@@ -8,6 +8,8 @@ import { queryShift } from "../scene/rows";
 import type { CallData } from "../wire/scene";
 import { bar, bars } from "./bars";
 import { button, labelOf, make, tokenText } from "./element";
+import { headSections } from "./head_panel";
+import { largestKnockOuts } from "./knock_panel";
 import type { Model } from "./model";
 import { describe } from "./tooltip";
 
@@ -18,12 +20,13 @@ const MOST_EDGES = 6;
 export function answerPanel(model: Model): HTMLElement {
   const { scene } = model;
   const panel = make("div");
+  panel.append(...headSections(model));
   if (scene.outputs) panel.append(...answer(scene.outputs, scene.before?.outputs ?? null));
   panel.append(
     make("h2", { text: "What is drawn" }),
     make("p", { class: "note", text: describeView(model) }),
   );
-  panel.append(...strongest(model));
+  panel.append(...largestKnockOuts(model), ...strongest(model));
   if (model.page.note) panel.append(make("h2", { text: "About" }), make("p", { class: "note", text: model.page.note.slice(0, 2000) }));
   const notes = [...scene.warnings];
   if (notes.length) {

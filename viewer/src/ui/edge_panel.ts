@@ -3,12 +3,16 @@
 import { orNaN, codeError, differenceError, percent, quantity, signed } from "../maths/digits";
 import { graphChoice, hueOfHead } from "../scene/choice";
 import { ANSWER, ATTENTION, FORWARD, RESIDUAL, VALUE, type Edge } from "../scene/edges";
+import { sayRole } from "../scene/measures";
 import { pairDetails, type PairDetails } from "../scene/pair";
+import { headKey } from "../wire/findings";
 import { bar, bars, facts } from "./bars";
 import { button, labelOf, make, tokenText } from "./element";
+import { knockSection } from "./knock_panel";
 import type { Model } from "./model";
 import { pythonSection } from "./python_line";
 import { headColour, type Theme } from "./theme";
+import { topologySection } from "./topology_panel";
 
 // Heads that are listed one by one; the heat map has all.
 const MOST_LISTED = 16;
@@ -25,7 +29,8 @@ export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
   const error = codeError(details.weight, call.code);
   const w = (value: number) => quantity(value, codeError(value, call.code));
   const isPair = call.querySide === call.keySide && edge.query !== edge.key;
-  const head = edge.head < 0 ? "mean of the heads" : `head ${edge.head}`;
+  const role = model.scene.roles.get(headKey(edge.call, edge.head));
+  const head = edge.head < 0 ? "mean of the heads" : `head ${edge.head}${role ? `: ${sayRole(role)}` : ""}`;
   const hue = headColour(theme, hueOfHead(model.choice, edge.head, call.heads));
   return make("div", {},
     make("div", { class: "sentence" },
@@ -43,9 +48,11 @@ export function edgePanel(model: Model, edge: Edge, theme: Theme): HTMLElement {
       ["contribution", quantity(details.contribution, error * (details.valueNorm || 0)), "weight x ‖v W_O‖"],
       ["rank in its row", Number.isFinite(details.rank) ? `${details.rank} of ${details.visible}` : "—"],
     ]),
+    knockSection(model),
     pythonSection(model, edge),
     ...headBars(model, details, edge, theme),
     ...heat(model, details, edge, theme),
+    edge.head >= 0 && topologySection(model, edge.call, edge.head),
   );
 }
 

@@ -28,6 +28,13 @@ export function make<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** An element of a drawing. */
+export function svgElement(name: string, attributes: Record<string, string>): SVGElement {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
 /** A real button. */
 export function button(settings: Settings & { label?: string }, ...children: Child[]): HTMLButtonElement {
   const element = make("button", settings, ...children);

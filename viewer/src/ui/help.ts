@@ -13,6 +13,7 @@ const KEYS: readonly KeyHelp[] = [
   ["Home", "show everything"],
   [", .", "previous and next token"],
   ["Page Up, Page Down", "previous and next layer"],
+  ["k", "knock out what is selected, or put it back"],
   ["[ ]", "previous and next picture"],
   ["/", "find a token, Enter the next"],
   ["Enter", "press what has the focus; in the table select"],

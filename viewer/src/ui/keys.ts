@@ -59,6 +59,8 @@ export function pressKey(event: KeyboardEvent, model: Model, stage: Stage, actio
     case "s":
       model.choose({ sinks: model.choice.sinks === "folded" ? "shown" : "folded" });
       return true;
+    case "k":
+      return model.knocking.toggle();
     case ",":
     case ".":
       stepToken(model, event.key === "." ? 1 : -1);

@@ -14,7 +14,7 @@ const MANY_TOKENS = 28;
 
 /** Looks of the first `count` edges: strength, hue row, dashes, taper. */
 export function edgeLooks(model: Model, edges: Edges, count: number, strength: Float32Array): Uint8Array {
-  const { scene, choice } = model;
+  const { scene, choice, knocking } = model;
   const looks = new Uint8Array(count * 4);
   const largest = largestPart(edges, count);
   for (let n = 0; n < count; n++) {
@@ -40,6 +40,7 @@ export function edgeLooks(model: Model, edges: Edges, count: number, strength: F
         row = edges.sign[n]! < 0 ? ROWS.minus : ROWS.plus;
         looks[4 * n + 2] = edges.sign[n]! < 0 ? 255 : 0;
       }
+      if (knocking.out && knocking.takes({ kind, call: edges.call[n]!, head: edges.head[n]!, query: edges.query[n]!, key: edges.key[n]! })) looks[4 * n + 2] = 255;
     }
     looks[4 * n] = Math.round(255 * Math.min(1, Math.max(0, value)));
     looks[4 * n + 1] = row;

@@ -117,7 +117,7 @@ export class Matrix {
 
   /** Follow the choices. */
   refresh(): void {
-    const { choice, scene } = this.model;
+    const { choice, scene, knocking: { out } } = this.model;
     const heads = this.columns.length;
     const few = heads <= MOST_HUES;
     this.columns.forEach((element, head) => {
@@ -138,6 +138,7 @@ export class Matrix {
       for (let head = 0; head < call.heads; head++) {
         const cell = this.cells.get(`${call.number} ${head}`);
         if (!cell) continue;
+        cell.dataset["out"] = String(out?.kind === "head" && out.call === call.number && out.head === head);
         cell.dataset["off"] = drawn.has(head) && isHere ? "no" : "yes";
         cell.setAttribute("aria-pressed", String(one?.call === call.number && one.head === head));
       }

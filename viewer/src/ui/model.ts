@@ -10,6 +10,7 @@ import { countBelow, heldBelow, orderEdges, type Held, type Order } from "../sce
 import { receivedAttention } from "../scene/story";
 import { isCount } from "../wire/block";
 import { gunzip } from "../wire/inflate";
+import { Knocking } from "./knocking";
 import type { Page } from "../wire/page";
 import { readScene, type SceneData } from "../wire/scene";
 
@@ -63,6 +64,7 @@ export class Model {
   private hasLimit = false; // the person chose how many edges a layer shows
   private built: { scene: SceneData; choice: Choice } | null = null; // what the graph was built from
 
+  readonly knocking = new Knocking(this);
   loader: Loader | null = null; // of frames that the page does not hold
 
   constructor(public page: Page) {}
@@ -90,6 +92,7 @@ export class Model {
     if (!before || !isAlike(before, scene)) this.setDefaults();
     this.hover = null;
     this.keepSelection(before);
+    this.knocking.out = null;
     this.rebuild();
     this.tell("scene");
     void this.loader?.fill(number);
@@ -132,6 +135,7 @@ export class Model {
     const shown = before[this.wanted];
     const isLast = this.wanted === before.length - 1;
     this.page = page;
+    this.knocking.forget();
     for (const old of this.cache.keys()) if (!page.frames.some((frame) => frame.bytes === old)) this.cache.delete(old);
     const last = page.frames.length - 1;
     const at = page.frames.findIndex((frame) => frame.bytes === shown?.bytes);
@@ -208,6 +212,7 @@ export class Model {
     if (this.selection?.kind === "edge") this.selection = null;
     // An order of pictures leaves the graph as it is.
     if (Object.keys(change).some((name) => name !== "order" && name !== "ranked")) this.rebuild();
+    this.knocking.follow();
     this.tell("graph");
   }
 
@@ -287,7 +292,12 @@ export class Model {
   select(selection: Selection | null): void {
     this.selection = selection;
     this.hover = null;
-    this.tell("selection");
+    this.tell(this.knocking.follow() ? "graph" : "selection");
+  }
+
+  /** Draw what is there in another way. */
+  redraw(): void {
+    this.tell("graph");
   }
 
   preview(hover: Selection | null): void {

@@ -1,5 +1,6 @@
 /** What the person sees, told to the host and kept in the page's address; and the way back from it. */
 
+import { KNOCK_WAYS } from "../wire/findings";
 import type { Model } from "./model";
 import type { Stage } from "./stage";
 import { chosenState, difference, fromHash, readChoice, readSelection, toHash, type State } from "./state";
@@ -68,6 +69,9 @@ export class Published {
       if (selection === undefined) refused.push("selection: nothing drawn is that");
       else model.select(selection);
     }
+    const by = KNOCK_WAYS.find((one) => one === state["knockOut"]);
+    if (by) model.knocking.by = by;
+    if (state["knockOut"] !== undefined && (by !== undefined) !== (model.knocking.out !== null) && !model.knocking.toggle()) refused.push("knockOut: nothing is selected that can be knocked out here");
     if (state["theme"] === "light" || state["theme"] === "dark") this.doings.setTheme(state["theme"]);
     if (state["camera"] !== undefined && !this.stage.look(state["camera"])) refused.push("camera: yaw, pitch, centre, scale, panX, panY, width and height are needed");
     return refused;

@@ -38,7 +38,11 @@ export function pythonLines(model: Model, edge: Edge): string[] {
 /** The section of a panel that shows them. */
 export function pythonSection(model: Model, edge: Edge): HTMLElement | null {
   const lines = pythonLines(model, edge);
-  if (lines.length === 0) return null;
+  return lines.length ? make("section", {}, make("h2", { text: "In Python" }), codeLines(lines)) : null;
+}
+
+/** Lines of Python to copy. */
+export function codeLines(lines: readonly string[]): HTMLElement {
   const code = make("pre", { class: "code", text: lines.join("\n"), attributes: { tabindex: "0" } });
   const copy = button({
     class: "copy", text: "copy", label: "copy the Python line",
@@ -48,5 +52,5 @@ export function pythonSection(model: Model, edge: Edge): HTMLElement | null {
       ),
     },
   });
-  return make("section", {}, make("h2", { text: "In Python" }), code, copy);
+  return make("div", {}, code, copy);
 }

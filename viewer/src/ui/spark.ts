@@ -1,7 +1,7 @@
 /** A line over the steps of a run: one of the numbers that each step carries. */
 
 import { quantity } from "../maths/digits";
-import { make } from "./element";
+import { make, svgElement } from "./element";
 
 const WIDTH = 240;
 const HEIGHT = 26;
@@ -53,10 +53,4 @@ export class Spark {
     this.element.title = known.length ? `${this.names.value}: ${quantity(low)} to ${quantity(high)}` : "";
     this.show(this.at);
   }
-}
-
-function svgElement(name: string, attributes: Record<string, string>): SVGElement {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
 }

@@ -11,6 +11,7 @@ import { pickEdge, pickNode, projectCurves } from "../scene/pick";
 import { nameNode } from "../scene/nodes";
 import { scaleEdges } from "../scene/scales";
 import { clearedContext, make } from "./element";
+import { drawCrosses } from "./crosses";
 import { describeDrawn, type Drawn } from "./drawn";
 import { drawLabels } from "./labels";
 import { edgeLooks, nodeLooks, pictureAtlas, type NodeLooks } from "./looks";
@@ -350,9 +351,11 @@ export class Stage {
   private drawOverlay(dpr: number): void {
     const [width, height] = this.size;
     const context = clearedContext(this.overlay, width, height, dpr);
-    if (context) drawLabels(context, width, height, {
+    if (!context) return;
+    drawLabels(context, width, height, {
       model: this.model, places: this.places, screen: this.screen, radii: this.radii, lit: this.lit, theme: this.theme,
     });
+    drawCrosses(context, this);
   }
 
   /** Projected curves, of the selection and of the shown edges. */

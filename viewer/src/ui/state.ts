@@ -44,7 +44,7 @@ export function chosenState(model: Model): State {
     sinks: choice.sinks, matrix: choice.matrix, order: choice.order, ranked: choice.ranked, heads: [...choice.chosenHeads], solo: choice.solo, layer: choice.layer, head: choice.head,
     layers: model.scene.calls.map((call) => call.number).filter((n) => !choice.layersOff.has(n)),
     ...Object.fromEntries(Object.entries(SWITCHES).map(([name, key]) => [name, choice[key]])),
-    selection: model.selection,
+    selection: model.selection, knockOut: model.knocking.out && model.knocking.by,
   };
 }
 

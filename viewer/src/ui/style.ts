@@ -103,12 +103,13 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .matrix .row-name, .matrix .head-name { font-size: 10.5px; color: var(--soft); border-radius: 4px; min-width: 0; white-space: nowrap; text-align: center; }
 .matrix .row-name { text-align: left; padding-left: 2px; overflow: hidden; }
 .matrix .row-name:hover, .matrix .head-name:hover { color: var(--ink); background: var(--raised); }
-.matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { opacity: .45; text-decoration: line-through; }
+.matrix [aria-pressed=false].row-name, .matrix [aria-pressed=false].head-name { text-decoration: line-through; }
 .matrix .row-name[data-here=yes] { background: var(--accent); color: var(--paper); font-weight: 600; }
 .matrix .head-name { border-top: 3px solid var(--hue, var(--line)); border-radius: 2px 2px 4px 4px; }
 .matrix .head-name[data-plain=yes] { text-decoration: none; opacity: .8; }
 .cell { position: relative; aspect-ratio: 1; border-radius: 3px; overflow: hidden; background: var(--raised); box-shadow: 0 0 0 1px var(--line); }
 .cell canvas { width: 100%; height: 100%; display: block; image-rendering: pixelated; }
+.cell[data-out=true]::after { content: ""; position: absolute; inset: 0; background: linear-gradient(to top right, transparent 44%, var(--mark) 45% 55%, transparent 56%), linear-gradient(to bottom right, transparent 44%, var(--mark) 45% 55%, transparent 56%); }
 .cell[data-off=yes] { opacity: .28; }
 .cell:hover { box-shadow: 0 0 0 1.5px var(--ink); }
 .cell[aria-pressed=true] { box-shadow: 0 0 0 2px var(--mark); }
@@ -129,6 +130,8 @@ dialog > div { padding: 6px 20px 16px; } dialog .icon { float: right; margin-top
 .head-cell:hover canvas { box-shadow: 0 0 0 1.5px var(--ink); } .head-cell[aria-current=true] canvas { box-shadow: 0 0 0 2px var(--accent); }
 .head-cell .number { text-align: end; color: var(--soft); overflow: hidden; } [data-small=true] .number, [data-measured=false] i { display: none; }
 .head-cell i { background: linear-gradient(var(--accent) 0 0) 0 / var(--share) no-repeat var(--line); }
+.head-cell .under { grid-column: 1 / 3; font-size: 10.5px; line-height: 12px; color: var(--soft); overflow: hidden; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+[data-roles=true] .head-cell { grid-template-rows: auto 14px 24px 3px; } .role-name { grid-column: 1 / -1; font-weight: 600; font-size: 12px; line-height: 16px; }
 .heads-view > .tip { white-space: pre-line; }
 .cells-room { position: relative; overflow: hidden; }
 .cells { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; cursor: crosshair; } .cells:focus-visible { outline-offset: -2px; }
@@ -158,6 +161,11 @@ input[type=range] { width: 100%; accent-color: var(--accent); margin: 4px 0 2px;
 .bars .label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 110px; }
 .bar { height: 9px; border-radius: 3px; background: var(--raised); position: relative; overflow: hidden; box-shadow: inset 0 0 0 1px var(--line); }
 .bar i { position: absolute; top: 0; bottom: 0; left: 0; }
+.bar .was { width: 2px; background: var(--ink); } .wrong { color: var(--minus); overflow-wrap: anywhere; }
+.role { overflow-wrap: anywhere; } .chip.out { margin: 6px 0 2px; } .knock .code { white-space: pre-wrap; } .knock .bars .label { max-width: 84px; }
+.topology svg { width: 100%; display: block; touch-action: none; } .topology text { font-size: 9.5px; fill: var(--soft); } .topology path { fill: none; stroke: var(--soft); vector-effect: non-scaling-stroke; }
+.topology .b0 { stroke: var(--accent); stroke-width: 2; } .topology .cycles { stroke: var(--minus); stroke-width: 2; stroke-dasharray: 5 2; } .topology .here { stroke: var(--mark); }
+.keys .bars { background: var(--soft); height: 3px; vertical-align: 3px; } .keys .b0 { background: var(--accent); height: 3px; vertical-align: 3px; } .keys .cycles { background: repeating-linear-gradient(90deg, var(--minus) 0 4px, transparent 4px 6px); height: 3px; width: 16px; vertical-align: 3px; }
 .bar .middle { left: 50%; width: 1px; background: var(--soft); opacity: .6; }
 .facts { display: grid; grid-template-columns: auto 1fr; gap: 3px 12px; font-size: 12.5px; margin: 8px 0; }
 .facts dt { color: var(--soft); } .facts dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }

@@ -4,6 +4,7 @@ import { percent, quantity, signed } from "../maths/digits";
 import { tellStory, type Partner, type StoryLayer } from "../scene/story";
 import { bars, signedBar } from "./bars";
 import { button, labelOf, make, PANEL_LETTERS, tokenText } from "./element";
+import { knockSection } from "./knock_panel";
 import type { Model, Selection } from "./model";
 import { rawOf } from "./tooltip";
 
@@ -20,6 +21,8 @@ export function tokenPanel(model: Model, selection: Extract<Selection, { kind: "
   );
   const parts = contributions(model, side, token);
   if (parts) panel.append(parts);
+  const knock = knockSection(model);
+  if (knock) panel.append(knock);
   const layers = tellStory(scene, model.choice, side, token);
   panel.append(
     make("h2", { text: "Through the layers" }),

@@ -16,6 +16,8 @@ import { listenToGestures } from "./gestures";
 import { Header } from "./header";
 import { Help, KEYS_SAID } from "./help";
 import { pressKey } from "./keys";
+import { sayKnockOut } from "./knock_panel";
+import type { Ask } from "./knocking";
 import { Matrix } from "./matrix";
 import { Model, type Change, type Loader, type Selection } from "./model";
 import { Options } from "./options";
@@ -41,6 +43,7 @@ export interface Hooks {
   onState?: (state: State) => void; // what differs from the fresh view, when nothing has moved for a moment
   onReady?: () => void;
   state?: State; // what to open with
+  knockOut?: Ask; // a kernel that runs the model without one of its parts
   loader?: (model: Model) => Loader; // of data that the page does not hold
 }
 
@@ -77,6 +80,7 @@ export class Viewer {
     dark.addEventListener("change", () => this.setTheme(dark.matches ? "dark" : "light"), { signal: this.stop.signal });
     const model = (this.model = new Model(page));
     model.loader = hooks.loader?.(model) ?? null;
+    model.knocking.ask = hooks.knockOut ?? null;
     this.stage = new Stage(model, this.theme, (text) => this.showFault(text, true));
     this.stage.element.append(this.tip, this.fault);
     this.published = new Published(model, this.stage, hooks, { show: (frame) => this.show(frame), setTheme: (name) => this.setTheme(name) });
@@ -191,6 +195,7 @@ export class Viewer {
   }
 
   private shownSelection: Selection | null | undefined = undefined;
+  private saidKnockOut: string | null = null;
 
   /** Fill the details panel, and say aloud what was selected. */
   private showDetails(): void {
@@ -205,6 +210,9 @@ export class Viewer {
     const back = selection && button({ class: "back", text: "back (Esc)", on: { click: () => this.model.select(null) } });
     keepFocus(this.panel, () => this.panel.replaceChildren(...(back ? [back] : []), content), isNew);
     this.strip.mark();
+    const said = sayKnockOut(this.model);
+    if (said !== this.saidKnockOut && said !== null) this.spoken.textContent = said;
+    this.saidKnockOut = said;
     if (!isNew) return;
     this.panel.scrollTop = 0;
     this.spoken.textContent = selection ? describe(this.model, selection) : "";

@@ -2,6 +2,7 @@
 
 import { asRecord, isCount, readBlock, takeArray, type Block } from "./block";
 import { FormatFault } from "./fault";
+import { readKnockOuts, readRoles, type KnockOut, type Role } from "./findings";
 import { readOutputs, type OutputsData } from "./outputs";
 import { asText, asTexts, expectKind } from "./page";
 import { readVectors, type Vectors } from "./vectors";
@@ -64,6 +65,8 @@ export interface SceneData {
   readonly calls: readonly CallData[];
   readonly outputs: OutputsData | null;
   readonly warnings: readonly string[];
+  readonly roles: ReadonlyMap<string, Role>; // by headKey()
+  readonly knockOuts: readonly KnockOut[];
   readonly before: SceneData | null; // what a difference was taken from
   readonly after: SceneData | null; // and what it leads to
 }
@@ -96,6 +99,8 @@ export function readScene(bytes: Uint8Array): SceneData {
     calls: calls.map((call: unknown, n) => readCall(call, n, readSides, block)),
     outputs: readOutputs(block, readSides),
     warnings: Array.isArray(warnings) ? warnings.filter((text): text is string => typeof text === "string") : [],
+    roles: readRoles(block.meta["roles"]),
+    knockOuts: readKnockOuts(block.meta["knock_outs"]),
   };
 }
 

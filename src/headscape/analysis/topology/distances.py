@@ -14,6 +14,8 @@ Floats = npt.NDArray[np.floating]
 SYMMETRISATIONS = ("max", "mean", "min")
 # What rounding may add to a weight of 1 (bfloat16 included).
 ROUNDING = 0.01
+# Numbers by which rows are lengthened; one line of cache.
+PADDING = 16
 
 
 def symmetric_weights(weights: Floats, *, by: str = "max") -> Floats:
@@ -52,21 +54,27 @@ def symmetric_weights(weights: Floats, *, by: str = "max") -> Floats:
     """
     expect_option("topology", "symmetrisation", by, SYMMETRISATIONS)
     expect_square("weights", weights)
-    expect_shares("weights", weights)
-    joined = np.empty_like(weights, order="C")
-    # Head by head: a head and its transpose fit into the cache together, a batch of them does not.
-    for place in np.ndindex(weights.shape[:-2]):
-        one, out = weights[place], joined[place]
-        if by == "max":
-            np.maximum(one, one.T, out=out)
-        elif by == "min":
-            np.minimum(one, one.T, out=out)
-        else:
-            np.add(one, one.T, out=out)
-            out *= 0.5
-        np.minimum(out, 1, out=out)
-        np.fill_diagonal(out, 0)
+    most = expect_shares("weights", weights)
+    joined = np.empty(weights.shape, weights.dtype)
+    join_ways(weights, by, joined)
+    if most > 1:
+        np.minimum(joined, 1, out=joined)
     return joined
+
+
+def join_ways(weights: Floats, by: str, joined: Floats) -> None:
+    """Write what :func:`symmetric_weights` returns into ``joined``, unchecked."""
+    join = {"max": np.maximum, "mean": np.add, "min": np.minimum}[by]
+    # Columns are read from rows that are a little longer: where a row has 2^n bytes, all of a column falls on
+    # the same few lines of the processor's cache, and reading it takes twice as long.
+    tokens = weights.shape[-1]
+    longer = np.empty((tokens, tokens + PADDING), weights.dtype)[:, :tokens]
+    for place in np.ndindex(weights.shape[:-2]):
+        longer[...] = weights[place]
+        join(weights[place], longer.T, out=joined[place])
+    if by == "mean":
+        joined *= 0.5
+    np.einsum("...ii->...i", joined)[...] = 0
 
 
 def attention_distances(weights: Floats, *, by: str = "max") -> Floats:
@@ -134,7 +142,7 @@ def bipartite_weights(weights: Floats) -> Floats:
     return square
 
 
-def find_sinks(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
+def sink_keys(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
     """Tokens that draw a large share of a head's attention, whoever asks.
 
     Parameters
@@ -151,7 +159,8 @@ def find_sinks(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
     Notes
     -----
     The mean is over all queries; in a causal head later keys are seen by few, so that only early ones reach
-    it. 0.3 is the threshold with which Gu et al. [1]_ speak of a sink.
+    it. 0.3 is the threshold with which Gu et al. [1]_ speak of a sink; for their measure itself, over many
+    texts, see :func:`headscape.analysis.sinks.find_sinks`.
 
     References
     ----------
@@ -160,7 +169,7 @@ def find_sinks(weights: Floats, *, least: float = 0.3) -> npt.NDArray[np.bool_]:
 
     Examples
     --------
-    >>> find_sinks(np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.6, 0.1, 0.3]]))
+    >>> sink_keys(np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.6, 0.1, 0.3]]))
     array([ True, False, False])
     """
     is_there = ~np.isnan(weights).any(axis=-1, keepdims=True)
@@ -185,10 +194,10 @@ def without_tokens(square: Floats, left_out: Sequence[int] | npt.NDArray[np.inte
     return square[..., places[:, None], places[None, :]]
 
 
-def expect_shares(name: str, weights: Floats) -> None:
-    """Raise :class:`ShapeError` where a weight lies outside 0 to 1; NaN passes."""
+def expect_shares(name: str, weights: Floats) -> float:
+    """Return the largest weight; raise :class:`ShapeError` where one lies outside 0 to 1. NaN passes."""
     if not weights.size:
-        return
+        return 0.0
     with np.errstate(invalid="ignore"):
         least, most = np.fmin.reduce(weights, axis=None), np.fmax.reduce(weights, axis=None)
     if least < 0 or most > 1 + ROUNDING:
@@ -197,3 +206,4 @@ def expect_shares(name: str, weights: Floats) -> None:
         raise ShapeError(
             f"{name} is {value:.4g} at {place}, outside 0 to 1. Pass attention after softmax, not scores."
         )
+    return float(most)

@@ -3,10 +3,16 @@
 import numpy as np
 import numpy.typing as npt
 
-from headscape.analysis.topology.matrices import expect_distances
+from headscape.analysis.topology.distances import SYMMETRISATIONS, expect_shares, join_ways
+from headscape.analysis.topology.matrices import expect_distances, expect_square
+from headscape.errors import expect_option
 
 Reals = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
+
+# Bytes of heads that are worked on at once: the same memory is used for all, and asking the system for fresh
+# memory takes as long as reading it. With fewer heads Python's share of each step grows.
+BLOCK_BYTES = 24 << 20
 
 
 def h0_deaths(distances: Floats) -> Reals:
@@ -56,6 +62,46 @@ def h0_deaths(distances: Floats) -> Reals:
     np.einsum("...ii->...i", close)[...] = 0
     deaths = -tree_weights(close)[..., ::-1]
     return np.where(deaths >= far, np.inf, deaths)
+
+
+def attention_h0(weights: Floats, *, by: str = "max") -> Reals:
+    """H0 deaths of heads, straight from their attention: some heads at a time, and no distances are kept.
+
+    The same as ``h0_deaths(attention_distances(weights))`` in a third of the time.
+
+    Parameters
+    ----------
+    weights : (..., query, key) float array
+        Attention of any number of heads over one set of tokens, 0 to 1.
+    by : str
+        How the two ways of a pair become one; see
+        :func:`headscape.analysis.topology.distances.symmetric_weights`, also for what is refused.
+
+    Returns
+    -------
+    (..., token - 1) float64 array
+        Deaths, rising; NaN throughout a head that holds NaN.
+
+    Examples
+    --------
+    >>> attention_h0(np.array([[0.5, 0.5, 0], [0.25, 0, 0.75], [0, 0.25, 0.75]]))
+    array([0.25, 0.5 ])
+    """
+    expect_option("topology", "symmetrisation", by, SYMMETRISATIONS)
+    expect_square("weights", weights)
+    expect_shares("weights", weights)
+    *leading, tokens, _ = weights.shape
+    heads = weights.reshape(-1, tokens, tokens)
+    found = np.empty((len(heads), tokens - 1))
+    at_once = max(1, min(len(heads), BLOCK_BYTES // (tokens * tokens * weights.itemsize)))
+    block = np.empty((at_once, tokens, tokens), weights.dtype)
+    for first in range(0, len(heads), at_once):
+        some = heads[first : first + at_once]
+        joined = block[: len(some)]
+        join_ways(some, by, joined)
+        found[first : first + at_once] = 1 - tree_weights(joined)[:, ::-1]
+    # A weight may be a little more than 1 by rounding.
+    return np.maximum(found, 0).reshape(*leading, tokens - 1)
 
 
 def tree_weights(close: Floats, *, joined: npt.NDArray[np.bool_] | None = None) -> Reals:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from headscape.analysis.rows import whole_rows
 from headscape.analysis.topology.distances import (
     bipartite_weights,
-    find_sinks,
+    sink_keys,
     symmetric_weights,
     without_tokens,
 )
@@ -151,7 +151,7 @@ def _chosen(
     keys = len(labels) - rows.shape[2]
     for token in (without,) if isinstance(without, str) else without:
         if isinstance(token, str) and token == SINKS:
-            found = keys + np.flatnonzero(find_sinks(rows.reshape(-1, rows.shape[2])))
+            found = keys + np.flatnonzero(sink_keys(rows.reshape(-1, rows.shape[2])))
         elif isinstance(token, str):
             found = np.array([i for i, label in enumerate(labels) if label == token], np.int64)
             if not len(found):

@@ -3,7 +3,7 @@
 import { rough } from "../../maths/digits";
 import type { HeadOrder } from "../../scene/choice";
 import { headFacts, MEASURE_NAMES, MEASURES, orderHeads, sayFacts, type HeadFacts } from "../../scene/measures";
-import { button, make } from "../element";
+import { button, labelOf, make } from "../element";
 import { heatLegend, heatLook, Thumbnails } from "../heat";
 import type { Model } from "../model";
 import { segments } from "../segments";
@@ -16,6 +16,8 @@ const LARGEST = 168;
 const GAP = 8;
 const NAME_PX = 34; // of a layer
 const UNDER_PX = 21; // a head's name and bar
+const ROLE_PX = 25; // two lines under them, where heads have roles
+const GROUP_PX = 24; // a role over its heads
 
 export class MatrixOverview {
   readonly element: HTMLElement;
@@ -29,11 +31,13 @@ export class MatrixOverview {
   private scene: Model["scene"] | null = null;
   private cells = new Map<HeadFacts, HTMLButtonElement>();
   private shown: HTMLButtonElement[] = []; // in order
-  private inLayers = true;
+  private groups: number[] = []; // how many heads each has
+  private names: "beside" | "over" | "none" = "none"; // where those of groups stand
 
   constructor(private readonly model: Model, private theme: Theme) {
     this.order = segments<HeadOrder>([
       { value: "layer", label: "layer", title: "In the order of execution" },
+      { value: "role", label: "role" },
       ...MEASURE_NAMES.map((value) => ({ value, label: MEASURES[value].label })),
     ], (order) => model.choose({ order }), "order of heads", false);
     this.ranked = segments<"layers" | "all">([
@@ -73,8 +77,11 @@ export class MatrixOverview {
         class: "head-cell", title: said.join("\n"),
         on: { click: () => this.model.choose({ layer: one.call, head: one.head, matrix: "head" }) },
       }, this.pictures.add(scene, one, look, largest),
-      make("span", { text: `${scene.calls[one.call]!.layer}.${one.head}` }), make("span", { class: "number" }), make("i"))];
+      make("span", { text: `${scene.calls[one.call]!.layer}.${one.head}` }), make("span", { class: "number" }),
+      scene.roles.size > 0 && make("bdi", { class: "under" }), make("i"))];
     }));
+    this.order.enable("role", scene.roles.size > 0, scene.roles.size ? "By what the heads do" : "The page has no roles: write it with roles=True");
+    this.grid.dataset["roles"] = String(scene.roles.size > 0);
     for (const name of MEASURE_NAMES) {
       const isKnown = heads.some(({ values }) => values[name] === values[name]);
       this.order.enable(name, isKnown, isKnown ? MEASURES[name].formula : name === "change" ? "Needs two passes that are compared" : "Not captured");
@@ -86,27 +93,37 @@ export class MatrixOverview {
   private arrange(): void {
     const { model } = this;
     const { choice, scene } = model;
-    const measure = choice.order === "layer" ? null : choice.order;
-    this.inLayers = !measure || choice.ranked === "layers";
+    const byRole = choice.order === "role" && scene.roles.size > 0;
+    const measure = choice.order === "layer" || choice.order === "role" ? null : choice.order;
+    this.names = byRole ? "over" : !measure || choice.ranked === "layers" ? "beside" : "none";
+    this.groups = [];
     this.order.choose(choice.order);
     this.ranked.choose(choice.ranked);
     this.ranked.element.hidden = !measure;
     this.formula.textContent = measure
       ? `${scene.before && measure !== "change" ? "after − before: " : ""}${MEASURES[measure].formula}; largest first`
-      : "rows are queries, columns keys";
+      : `rows are queries, columns keys${byRole ? "; under each head what speaks for its role" : ""}`;
     const order = orderHeads([...this.cells.keys()], choice, scene.before !== null);
     const size = (one: HeadFacts) => (measure && Math.abs(one.values[measure])) || 0;
     const most = Math.max(...order.map(size), 1e-30);
     const children: HTMLElement[] = [];
     order.forEach((one, n) => {
       const call = scene.calls[one.call]!;
-      if (this.inLayers && order[n - 1]?.call !== one.call) {
+      const last = order[n - 1];
+      const isNew = !last || (byRole ? last.role?.name !== one.role?.name : this.names === "beside" && last.call !== one.call);
+      if (isNew) this.groups.push(0);
+      this.groups[this.groups.length - 1]!++;
+      if (isNew && byRole) children.push(make("bdi", { class: "role-name", text: labelOf(one.role?.name ?? "no role", 60) }));
+      if (isNew && this.names === "beside") {
         children.push(make("span", { class: "layer-name", text: `L${call.layer}${call.kind === "cross" ? "×" : ""}`, title: model.layerName(one.call) }));
       }
       const cell = this.cells.get(one)!;
       const value = measure ? one.values[measure] : Number.NaN;
       cell.children[2]!.textContent = value === value ? rough(value) : one.isUniform ? "uniform" : "";
-      cell.ariaLabel = `${cell.children[1]!.textContent} ${cell.children[2]!.textContent}: ${cell.title.replaceAll("\n", ", ")}`;
+      const under = cell.querySelector(".under");
+      const role = byRole ? one.role?.evidence : one.role?.name;
+      if (under) under.textContent = role ? ` ${labelOf(role, 40)}` : ""; // parted from the name as it is read
+      cell.ariaLabel = `${cell.children[1]!.textContent} ${cell.children[2]!.textContent}${under?.textContent ?? ""}: ${cell.title.replaceAll("\n", ", ")}`;
       cell.style.setProperty("--share", `${(100 * size(one)) / most}%`);
       const isHere = one.call === choice.layer && one.head === choice.head;
       cell.setAttribute("aria-current", String(isHere));
@@ -121,29 +138,28 @@ export class MatrixOverview {
 
   /** Give the pictures the size at which the room is used well; a layer of many heads takes several lines. */
   resize(): void {
-    const { inLayers } = this;
-    const { calls } = this.model.scene;
-    const width = this.room.clientWidth - 24 - (inLayers ? NAME_PX : 0);
-    const height = this.room.clientHeight - 20;
+    const { groups } = this;
+    const isBeside = this.names === "beside";
+    const width = this.room.clientWidth - 24 - (isBeside ? NAME_PX : 0);
+    const height = this.room.clientHeight - 20 - (this.names === "over" ? groups.length * GROUP_PX : 0);
     if (width <= 0 || !this.shown.length) return;
-    const lines = (columns: number) => (inLayers
-      ? calls.reduce((sum, call) => sum + Math.ceil(call.heads / columns), 0)
-      : Math.ceil(this.shown.length / columns));
+    const under = UNDER_PX + (this.model.scene.roles.size ? ROLE_PX : 0);
+    const lines = (columns: number) => groups.reduce((sum, heads) => sum + Math.ceil(heads / columns), 0);
     const sizeOf = (columns: number) => Math.min(
-      LARGEST, width / columns - GAP, Math.max(height / lines(columns) - GAP - UNDER_PX, Math.min(READABLE, width / columns - GAP)),
+      LARGEST, width / columns - GAP, Math.max(height / lines(columns) - GAP - under, Math.min(READABLE, width / columns - GAP)),
     );
-    const heads = inLayers ? Math.max(...calls.map((call) => call.heads)) : this.shown.length;
+    const heads = Math.max(...groups);
     const most = Math.max(1, Math.min(heads, Math.floor(width / (LEAST + GAP))));
-    let columns = inLayers ? Math.ceil(heads / Math.ceil(heads / most)) : 1;
-    if (!inLayers) for (let n = 1; n <= most; n++) if (sizeOf(n) >= sizeOf(columns)) columns = n;
+    let columns = isBeside ? Math.ceil(heads / Math.ceil(heads / most)) : 1;
+    if (!isBeside) for (let n = 1; n <= most; n++) if (sizeOf(n) >= sizeOf(columns)) columns = n;
     const size = Math.floor(sizeOf(columns));
-    this.grid.style.setProperty("grid-template-columns", `${inLayers ? `${NAME_PX - GAP}px ` : ""}repeat(${columns}, ${size}px)`);
+    this.grid.style.setProperty("grid-template-columns", `${isBeside ? `${NAME_PX - GAP}px ` : ""}repeat(${columns}, ${size}px)`);
     this.grid.style.setProperty("--size", `${size}px`);
     this.grid.dataset["small"] = String(size < 56);
     let place = 0;
     for (const child of this.grid.children as HTMLCollectionOf<HTMLElement>) {
       if (child.className === "layer-name") place = 0;
-      else child.style.setProperty("grid-column", inLayers ? String(2 + (place++ % columns)) : "auto");
+      else if (child.className === "head-cell") child.style.setProperty("grid-column", isBeside ? String(2 + (place++ % columns)) : "auto");
     }
   }
 

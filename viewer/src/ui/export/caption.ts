@@ -3,8 +3,12 @@
 import { percent, plural } from "../../maths/digits";
 import { MOST_HUES, type Choice, type Direction } from "../../scene/choice";
 import { realTokens } from "../../scene/layout";
+import { sayRole } from "../../scene/measures";
 import { SCALES } from "../../scene/scales";
+import { headKey } from "../../wire/findings";
 import { labelOf } from "../element";
+import { nameTarget } from "../knock_panel";
+import { focusedHead } from "../knocking";
 import type { Model } from "../model";
 
 /** How a format writes our own words, and words of strangers: tokens and names. */
@@ -55,6 +59,11 @@ export function captionOf(model: Model, counted: string, pen: Pen): string {
   }
   if (!["3d", "front", "table"].includes(choice.view)) said.push(own(`Shown is ${model.layerName(choice.layer)}.`));
   said.push(own(`${headsOf(model, choice)}.`));
+  const head = focusedHead(model);
+  const role = head && scene.roles.get(headKey(head.call, head.head));
+  if (role) said.push(own(`Role of head ${head.head} of ${model.layerName(head.call)}: `) + pen.foreign(labelOf(sayRole(role), 160)) + own("."));
+  const { out, by } = model.knocking;
+  if (out) said.push(own(`Knocked out (${by}), dashed: `) + pen.foreign(nameTarget(model, out)) + own("."));
   if (choice.view !== "matrix" && choice.view !== "neuron") {
     said.push(own(`Shown: ${counted}.`), own(`${pruning(model)}.`));
     said.push(own(`Strength of an edge: ${SCALES[choice.scale].label}, ${SCALES[choice.scale].formula}.`));
