@@ -134,8 +134,8 @@ def structure(one: Model) -> list[str]:
             for weights in call.weights(example):
                 close = np.maximum(weights, weights.T)
                 np.fill_diagonal(close, 0)
-                for name, kept in ways(close, weights).items():
-                    found.setdefault(name, []).append(left(close, kept))
+                for name, kept in ways(close).items():
+                    found.setdefault(name, []).append(left(close, weights, kept))
     lines = [
         f"| {PAIRS} pairs of each head | mass | H0 | components | isolated | worst row | rank correlation of "
         "columns |",
@@ -149,7 +149,7 @@ def structure(one: Model) -> list[str]:
     return lines
 
 
-def ways(close: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def ways(close: np.ndarray) -> dict[str, np.ndarray]:
     """Return which pairs each way keeps, (token, token) bool."""
     size = len(close)
     one, other = np.triu_indices(size, 1)
@@ -172,17 +172,23 @@ def ways(close: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def left(close: np.ndarray, kept: np.ndarray) -> tuple[float, ...]:
-    """Return what is left: mass, H0 distance, components, lone tokens, worst row, order of columns."""
+def left(close: np.ndarray, weights: np.ndarray, kept: np.ndarray) -> tuple[float, ...]:
+    """Return what is left: mass, H0 distance, components, lone tokens, worst row, order of columns.
+
+    Mass and columns are those of attention to other tokens, both ways of a pair.
+    """
     after = np.where(kept, close, np.float32(0))
+    others = np.where(np.eye(len(close), dtype=bool), 0, weights)
+    held = np.where(kept, others, 0)
     deaths = [h0_deaths((1 - one).astype(np.float32)) for one in (close, after)]
-    ranks = [np.argsort(np.argsort(one.sum(0))) for one in (close, after)]
+    ranks = [np.argsort(np.argsort(one.sum(0))) for one in (others, held)]
+    rows = others.sum(1)
     return (
-        float(after.sum() / close.sum()),
+        float(held.sum() / others.sum()),
         h0_bottleneck(*deaths),
         1 + float((deaths[1] >= 1).sum()),
         float((after.sum(0) == 0).sum()),
-        float((after.sum(1) / close.sum(1)).min()),
+        float((held.sum(1)[rows > 0] / rows[rows > 0]).min()),
         float(np.corrcoef(*ranks)[0, 1]),
     )
 
