@@ -3,12 +3,16 @@
 import networkx as nx
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscape.analysis.pruning import of_graph, report
+from headscape.analysis.route_graph import prune_to_routes
+from headscape.analysis.routes import find_routes
 from headscape.errors import NotKeptError, OptionError
 from headscape.graph.columns import EdgeKind
+from headscape.intercept.run import capture
 from headscape.trace.by_hand import trace_of
 from headscape.trace.call import AttentionCall
 from headscape.trace.measure import Facts, gather_rows
@@ -202,3 +206,19 @@ def test_what_was_not_kept_or_cannot_be_is_answered():
         of_graph(example_trace().graph(heads="mean"), example_trace())
     with pytest.raises(OptionError, match="direction"):
         report(example_trace(), "top_k", direction="both")
+
+
+def test_routes_cost_less_attention_the_less_they_cut():
+    layer = torch.nn.TransformerEncoderLayer(12, 3, 20, batch_first=True, dropout=0.0)
+    encoder = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    with capture(encoder, keep="all", states=True) as run, torch.no_grad():
+        encoder(torch.randn(1, 6, 12, generator=torch.Generator().manual_seed(1)))
+    found = [report(run.trace, "routes", tau=tau, direction="directed") for tau in (0.0, 0.02, 0.04)]
+    assert [one.pruning for one in found] == ["routes tau=0", "routes tau=0.02", "routes tau=0.04"]
+    assert found[0].edges >= found[1].edges > found[2].edges > 0
+    assert 1 > found[0].mass >= found[1].mass > found[2].mass
+    routes = find_routes(run.trace, tau=0.02)
+    wanted = of_graph(prune_to_routes(run.trace.graph(direction="directed"), routes), run.trace)
+    assert str(found[1]) == str(wanted)
+    with pytest.raises(NotKeptError, match="states=True"):
+        report(example_trace(), "routes")

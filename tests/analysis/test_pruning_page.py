@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.analysis.test_heads_page import run_blocks
 
 ROOT = Path(__file__).parents[2]
