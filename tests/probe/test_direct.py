@@ -206,6 +206,7 @@ def test_norms_written_by_hand_are_held_fast(how):
             super().__init__()
             torch.manual_seed(0)
             self.qkv, self.out, self.head = nn.Linear(12, 36), nn.Linear(12, 12), nn.Linear(12, 4)
+            self.shift = nn.Parameter(torch.linspace(-1, 1, 12))
 
         def norm(self, x):
             if how == "std":
@@ -222,8 +223,11 @@ def test_norms_written_by_hand_are_held_fast(how):
         def forward(self, x):
             q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
             x = x + self.out(nn.functional.scaled_dot_product_attention(q, k, v))
-            return self.head(self.norm(x).mean(1))
+            return self.head((self.norm(x) + self.shift).mean(1))
 
-    found = direct(ByHand().eval(), STATES)
+    model = ByHand().eval()
+    found = direct(model, STATES, target=1)
+    shift = float(model.shift.detach() @ model.head.weight[1].detach())
+    np.testing.assert_allclose(found.offsets["shift"], shift, atol=1e-6)
     assert found.method == "exact"
     np.testing.assert_allclose(found.remainder, 0, atol=1e-5)

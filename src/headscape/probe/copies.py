@@ -35,7 +35,8 @@ class Given:
 
     def call(self, model: nn.Module) -> Callable[[], Any]:
         """Return what runs the model once. Caches and the like are copied, so that a pass leaves no trace."""
-        return lambda: model(*_fresh(self.args), **_fresh(self.kwargs))
+        args, kwargs = _fresh(self.args), _fresh(self.kwargs)  # now: copying is no part of the pass
+        return lambda: model(*args, **kwargs)
 
     def repeated(self, batch: int, copies: int, axis: Axis) -> "Given":
         """Return the arguments with their batch so many times, one copy after the other.

@@ -133,9 +133,10 @@ def direct(
     names = None if classes is None else tuple(map(str, classes))
     options = Options(keep="all", strict=True, classes=names)
     held: list[Tensor] = []
+    plain = given.call(model)
 
     def call() -> Any:
-        output = given.call(model)()
+        output = plain()
         if callable(target):
             held.append(target(output))
         return output
