@@ -49,11 +49,15 @@ def _draw_routes(page: Page, axes: Axes, sheet: Sheet) -> None:
         page.absent(axes, "routes not known: see the text")
         return
     lines = {kind: _lines(sheet, kind) for kind in (RouteKind.RESIDUAL, RouteKind.ATTENTION)}
-    most = max((share for found in lines.values() for share in found.values()), default=1.0)
+    rest = len(sheet.rows)  # tokens that share a row outweigh any token alone: they do not set the scale
+    alone = [
+        share for found in lines.values() for line, share in found.items() if rest not in (line[1], line[2])
+    ]
+    most = max(alone, default=1.0)
     for kind, found in lines.items():
         colour = theme.residual if kind is RouteKind.RESIDUAL else theme.one
         _draw_lines(axes, found, most, colour, kind.name.lower())
-    places, rest = _places(sheet)
+    places, _ = _places(sheet)
     answer = sheet.routes.answer
     for token in np.flatnonzero(answer.rows > 0.005).tolist():
         at = places.get((answer.side, token), rest)
@@ -88,7 +92,7 @@ def _lines(sheet: Sheet, kind: RouteKind) -> dict[Line, float]:
 def _draw_lines(axes: Axes, found: dict[Line, float], most: float, colour: str, gid: str) -> None:
     """Draw lines as wide as their share of the answer, the faint ones paler."""
     order = sorted(found, key=lambda line: found[line])
-    part = [found[line] / most for line in order]
+    part = [min(found[line] / most, 1.0) for line in order]
     ends = [[(call, start), (call + 1, end)] for call, start, end in order]
     colours = [to_rgba(colour, min(0.16 + 3.5 * one, 0.95)) for one in part]
     widths = [max(_WIDEST * one, 0.4) for one in part]
