@@ -150,7 +150,8 @@ def say_place(title: str, path: Path) -> None:
 
 
 def _place(path: Path) -> str:
-    return f"{path} ({path.stat().st_size / 1e6:.1f} MB)"
+    size = path.stat().st_size
+    return f"{path} ({size / 1e6:.1f} MB)" if size >= 1e5 else f"{path} ({max(1, round(size / 1e3))} kB)"
 
 
 def open_page(page: Path, environment: Mapping[str, str]) -> bool:
