@@ -34,8 +34,12 @@ class Given:
         return cls((inputs,), {})
 
     def call(self, model: nn.Module) -> Callable[[], Any]:
-        """Return what runs the model once. Caches and the like are copied, so that a pass leaves no trace."""
-        return lambda: model(*_fresh(self.args), **_fresh(self.kwargs))
+        """Return what runs the model, once. Caches and the like are copied, so that a pass leaves no trace.
+
+        They are copied here and now: inside a watched pass the copies would count as the model's own work.
+        """
+        args, kwargs = _fresh(self.args), _fresh(self.kwargs)
+        return lambda: model(*args, **kwargs)
 
     def repeated(self, batch: int, copies: int, axis: Axis) -> "Given":
         """Return the arguments with their batch so many times, one copy after the other.

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from headscape.errors import expect_index
 from headscape.intercept.answer import score_rows
 from headscape.intercept.assemble import answering_side
 from headscape.intercept.run import capture
 from headscape.intercept.shadows import tensors_in
-from headscape.probe.answers import Target
+from headscape.probe.answers import Target, expect_class, expect_module, watch
 from headscape.probe.copies import Given
 from headscape.trace.call import Flags
 from headscape.trace.outputs import Outputs
@@ -31,7 +30,8 @@ def judging_trace(model: nn.Module, inputs: Any, *, target: Target = None) -> Tr
     model, inputs, target
         As for :func:`judge`. Without scores and without a target no gradient is taken.
     """
-    given = Given.of(inputs)
+    model = expect_module("judge()", model)
+    call = Given.of(inputs).call(model)
     before = [p.grad for p in model.parameters()]
     for parameter in model.parameters():  # backward() adds to what is there
         parameter.grad = None
@@ -39,11 +39,12 @@ def judging_trace(model: nn.Module, inputs: Any, *, target: Target = None) -> Tr
     for parameter in needs:  # a frozen model has no graph for the gradients to come through
         parameter.requires_grad_(True)
     try:
-        with torch.enable_grad(), capture(model, keep="all", states=True, gradients=True) as run:
-            output = given.call(model)()
-        score = _watched(run.trace, output, target)
-        if score is not None and score.requires_grad:
-            score.sum().backward()  # type: ignore[no-untyped-call]
+        with torch.inference_mode(False), torch.enable_grad():
+            with capture(model, keep="all", states=True, gradients=True) as run:
+                output = call()
+            score = _watched(run.trace, output, target)
+            if score is not None and score.requires_grad:
+                score.sum().backward()  # type: ignore[no-untyped-call]
     finally:
         for parameter in needs:
             parameter.requires_grad_(False)
@@ -55,19 +56,14 @@ def judging_trace(model: nn.Module, inputs: Any, *, target: Target = None) -> Tr
 def _watched(trace: Trace, output: Any, target: Target) -> torch.Tensor | None:
     """Return the score of each example, with its graph."""
     if callable(target):
-        found: torch.Tensor = target(output)
-        return found
+        return watch(target, output, trace.batch)
     if trace.outputs is None:
         return None
     rows = _score_rows(trace, trace.outputs, output)
     if rows is None:
         return None
     best = torch.from_numpy(trace.outputs.class_ids[:, 0].astype(np.int64))
-    ids = (
-        best
-        if target is None
-        else torch.full_like(best, expect_index("the model", "class", int(target), rows.shape[1]))
-    )
+    ids = best if target is None else torch.full_like(best, expect_class(target, rows.shape[1]))
     watched: torch.Tensor = rows.gather(1, ids.to(rows.device)[:, None])[:, 0]
     return watched
 
