@@ -1,16 +1,10 @@
-"""Every measure on every oddity: a number that does not depend on how the pass was laid out, or a sentence."""
+"""The table of measures that tests hold against every oddity."""
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
-import pytest
-import torch
-from torch import nn
 
-import headscape
 from headscape.analysis.answer import answer_rows
-from headscape.analysis.functional_heads import compare_heads
 from headscape.analysis.heads import measure_heads
 from headscape.analysis.maxflow import attention_flow
 from headscape.analysis.norms import block_norms, head_norms, mixed_norms, mixing_ratio
@@ -30,7 +24,6 @@ from headscape.analysis.scores import (
 from headscape.analysis.similarity import head_divergence
 from headscape.analysis.sinks import find_sinks
 from headscape.analysis.topology.of_trace import head_topology
-from headscape.errors import HeadscapeError
 
 # A number and what its axes stand for: (name of the axes, call or side they belong to).
 #   "q", "k": queries and keys of a call; "t": tokens of a side; "i": tokens of all sides; "h": heads, kept.
@@ -140,7 +133,7 @@ ONE = {
 
 
 def stats_of(found):
-    values = {f"{n} {name}": found.values[name] for name in found.values for n in [0]}
+    values = {f"mean of {name}": found.values[name] for name in found.values}
     chances = {f"chance of {name}": found.chances[name] for name in found.chances}
     return values | chances | {f"rows of {name}": found.rows[name] for name in found.rows}
 
@@ -154,7 +147,9 @@ def sunk(traces):
 ALL = {
     "heads": lambda traces: stats_of(measure_heads(traces)),
     "heads, smoothed": lambda traces: stats_of(measure_heads(traces, smoothing=0.01)),
-    "roles": lambda traces: {"names": np.array([row[2:4] for row in find_roles(traces, fewest_rows=1).table()])},
+    "roles": lambda traces: {
+        "names": np.array([row[2:4] for row in find_roles(traces, fewest_rows=1).table()])
+    },
     "similarity": lambda traces: {"divergence": head_divergence(traces).divergence},
     "sinks": sunk,
 }

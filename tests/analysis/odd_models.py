@@ -39,7 +39,7 @@ class Encoder(nn.Module):
             mask = torch.ones(length, length, dtype=torch.bool).triu(1)
         x = self.encoder(x, mask, padding)
         x = x if self.batch_first else x.transpose(0, 1)
-        real = torch.ones(x.shape[:2]) if padding is None else (~padding).float()
+        real = torch.ones(x.shape[:2]).to(x) if padding is None else (~padding).to(x)
         return self.head((x * real[..., None]).sum(1) / real.sum(1, keepdim=True))
 
 
@@ -59,6 +59,50 @@ class Joined(nn.Module):
         )  # fmt: skip
         real = torch.ones(x.shape[:2]) if hidden_target is None else (~hidden_target).float()
         return self.head((x * real[..., None]).sum(1) / real.sum(1, keepdim=True))
+
+
+class LanguageModel(nn.Module):
+    """A causal model whose tokens come first."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.head = Encoder(batch_first=False), nn.Linear(WIDTH, 9)
+
+    def forward(self, x):
+        return self.head(self.inner.encoder(x, torch.ones(len(x), len(x), dtype=torch.bool).triu(1)))
+
+
+class WithoutResidual(nn.Module):
+    """Two attentions of 3 and 2 heads, written by hand, of one odd kind, whose residual is out of sight."""
+
+    def __init__(self, kind=""):
+        super().__init__()
+        self.kind, self.heads = kind, (3, 2)
+        self.qkv = nn.ModuleList(nn.Linear(WIDTH, 3 * WIDTH) for _ in self.heads)
+        self.out = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in self.heads)
+        self.head = nn.Linear(WIDTH, 4)
+
+    def weights(self, scores):
+        if self.kind == "sigmoid":
+            return scores.sigmoid()
+        if self.kind == "sink":
+            return torch.cat([scores, torch.ones_like(scores[..., :1])], -1).softmax(-1)[..., :-1]
+        if self.kind == "hidden row":
+            hidden = torch.zeros(scores.shape[-2:], dtype=torch.bool)
+            hidden[2] = True
+            return scores.masked_fill(hidden, -torch.inf).softmax(-1).nan_to_num(0)
+        found = scores.softmax(-1)
+        if self.kind == "NaN row":
+            found = found.clone()
+            found[:, 0, 1] = torch.nan
+        return found
+
+    def forward(self, x):
+        for heads, qkv, out in zip(self.heads, self.qkv, self.out, strict=True):
+            q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in qkv(x).chunk(3, -1))
+            given = self.weights(q @ k.transpose(-1, -2) / 2) @ v
+            x = x + out(given.transpose(1, 2).flatten(2)).nan_to_num(0)
+        return self.head(x.mean(1))
 
 
 def llama():
