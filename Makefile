@@ -7,7 +7,7 @@ BIN := .venv/bin
 # pytest-xdist workers: two share the time of the browser tests well, more only help on larger machines
 WORKERS ?= 2
 
-.PHONY: help demo test lint fast zoo readback costs viewer-costs format viewer venv environment-demo environment-test clean
+.PHONY: help demo test lint fast zoo readback costs viewer-costs analysis-costs judged format viewer venv environment-demo environment-test clean
 
 help:
 	@echo "make demo    train the paper's model on tweets, write demo/attention.html and .png, open the page"
@@ -17,6 +17,7 @@ help:
 	@echo "make zoo     try headscape on every model of tests/zoo, write the table to docs/zoo.md"
 	@echo "make readback  measure what can be read off the pictures, write docs/readback.md"
 	@echo "make costs   time and memory of a captured pass      make viewer-costs   the page beside others"
+	@echo "make analysis-costs  time of the measures      make judged  which measure tells the truth of four models"
 	@echo "make viewer  build the page's script if its sources changed"
 	@echo "make venv    only the environment with all tools        make clean   remove all that was made"
 
@@ -51,6 +52,14 @@ costs: environment-test
 viewer-costs: environment-test viewer
 	$(BIN)/python -m pip install --quiet --no-deps bertviz==1.4.1 circuitsvis==1.43.3 plotly==7.1.0 narwhals
 	$(BIN)/python benchmarks/viewer.py --markdown docs/viewer_costs.md
+
+analysis-costs: environment-test
+	$(BIN)/python benchmarks/analysis.py --markdown docs/analysis/costs.md
+	$(BIN)/python benchmarks/analysis_topology.py --markdown docs/analysis/topology_costs.md
+
+# STORIES=folder of stories260K, SORTER=gpt-nano-sort-model.json add two more models
+judged: environment-test
+	$(BIN)/python scripts/judge_report.py --markdown docs/analysis/judged.md $(if $(STORIES),--stories $(STORIES)) $(if $(SORTER),--sorter $(SORTER))
 
 format: environment-test
 	$(BIN)/ruff check --fix .

@@ -84,7 +84,7 @@ def test_the_python_line_gives_the_number_that_is_shown(tmp_path, open_page):
         )
         seen.page.mouse.click(edge["x"], edge["y"])
         selection = seen.wait_for(lambda state: state["selection"] is not None, "a selection")["selection"]
-        line = seen.page.locator("pre.code").inner_text()
+        line = seen.page.locator("pre.code", has_text="trace.").inner_text()
         value = eval(line, {"trace": trace, "run": SimpleNamespace(traces=[trace])})
         assert value == pytest.approx(selection["edge"]["weight"], rel=1e-6)
         seen.page.keyboard.press("Escape")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TOKENS = 24
 # Where the shader takes the strength of an edge.
-STRENGTH = "float strength = look.r;"
+STRENGTH = "float strength=look.r;"
 HEAD = 3  # the one that looks around
 
 
@@ -85,7 +85,7 @@ def test_an_encoding_that_says_the_contrary_is_caught(open_page, pages, metric, 
         r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text
     )  # it would refuse the script
     path = tmp_path / "broken.html"
-    path.write_text(broken.replace(STRENGTH, "float strength = 1.0 - look.r;"), encoding="utf-8")
+    path.write_text(broken.replace(STRENGTH, "float strength=1.0-look.r;"), encoding="utf-8")
     lie, _, _ = read(pages.View(open_page(path).page), metric, {"scale": "rank"})
     assert lie.rho < 0
     assert lie.auc < 0.5

@@ -197,3 +197,37 @@ def test_it_leaves_the_model_alone_and_says_what_it_needs():
         direct(model.train(), STATES)
     with pytest.raises(OptionError, match="target="):
         direct(model.encoder.eval(), STATES)
+
+
+@pytest.mark.parametrize("how", ["rsqrt", "sqrt", "std", "pow", "normalize", "vector_norm"])
+def test_norms_written_by_hand_are_held_fast(how):
+    class ByHand(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.qkv, self.out, self.head = nn.Linear(12, 36), nn.Linear(12, 12), nn.Linear(12, 4)
+            self.shift = nn.Parameter(torch.linspace(-1, 1, 12))
+
+        def norm(self, x):
+            if how == "std":
+                return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-5)
+            if how == "normalize":
+                return nn.functional.normalize(x, dim=-1) * 3
+            if how == "vector_norm":
+                return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+            square = x.pow(2).mean(-1, keepdim=True) + 1e-5
+            if how == "pow":
+                return x * square**-0.5
+            return x * square.rsqrt() if how == "rsqrt" else x / torch.sqrt(square)
+
+        def forward(self, x):
+            q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+            x = x + self.out(nn.functional.scaled_dot_product_attention(q, k, v))
+            return self.head((self.norm(x) + self.shift).mean(1))
+
+    model = ByHand().eval()
+    found = direct(model, STATES, target=1)
+    shift = float(model.shift.detach() @ model.head.weight[1].detach())
+    np.testing.assert_allclose(found.offsets["shift"], shift, atol=1e-6)
+    assert found.method == "exact"
+    np.testing.assert_allclose(found.remainder, 0, atol=1e-5)

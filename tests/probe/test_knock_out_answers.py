@@ -89,3 +89,54 @@ def test_a_viewers_question_is_answered_from_one_plain_pass():
     assert told["answers"] == want["answers"]
     assert told["example"] == 1
     assert "error" in answer_knock_out(headscape.probe.Knocker(model, STATES), asked | {"head": 40})
+
+
+class Pooled(Classifier):
+    """Pools real tokens only, so that padding may change nothing."""
+
+    def forward(self, x, padding):
+        kept = (~padding).unsqueeze(-1).float()
+        states = self.encoder(x, src_key_padding_mask=padding)
+        return self.head((states * kept).sum(1) / kept.sum(1))
+
+
+@pytest.mark.parametrize(
+    ("unit", "what", "by"),
+    [
+        ("edges", [(1, 2, 0, 3), (0, None, 3, 1)], "mean"),
+        ("edges", [(1, 2, 0, 3), (0, None, 3, 1)], "renormalise"),
+        ("edges", [(1, 2, 0, 3)], "zero"),
+        ("tokens", [0, 3], "mean"),
+        ("tokens", [0, 3], "renormalise"),
+        ("heads", "each", "mean"),
+    ],
+)
+def test_padding_changes_no_knock_out(unit, what, by):
+    model = Pooled().eval().requires_grad_(False)
+    short = STATES[1:, :4]
+    alone = headscape.knock_out(model, (short, torch.zeros(1, 4, dtype=torch.bool)), **{unit: what, "by": by})
+    padded = torch.cat([short, STATES[1:, :2] * 9], dim=1)
+    padding = torch.tensor([[False] * 4 + [True] * 2])
+    found = headscape.knock_out(model, (padded, padding), **{unit: what, "by": by})
+    torch.testing.assert_close(torch.tensor(found.change), torch.tensor(alone.change), atol=3e-6, rtol=0)
+    assert abs(alone.change).max() > 1e-5
+
+
+@pytest.mark.parametrize("by", ["zero", "renormalise", "mean"])
+def test_an_edge_behind_a_cache_is_the_edge_of_the_whole_text(by):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=30, hidden_size=16, intermediate_size=20, num_hidden_layers=2,
+                    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=12)
+    ).eval()  # fmt: skip
+    ids = torch.tensor([[3, 1, 4, 1, 5, 9]])
+    whole = headscape.knock_out(model, {"input_ids": ids}, edges=[(1, 2, 5, 1), (0, None, 5, 4)], by=by)
+    with torch.no_grad():
+        cache = model(input_ids=ids[:, :4]).past_key_values
+    given = {"input_ids": ids[:, 4:], "past_key_values": cache}
+    found = headscape.knock_out(model, given, edges=[(1, 2, 1, 1), (0, None, 1, 4)], by=by)
+    torch.testing.assert_close(torch.tensor(found.change), torch.tensor(whole.change), atol=2e-6, rtol=0)
+    assert abs(whole.change).min() > 1e-6
+    assert cache.get_seq_length() == 4  # the caller's cache is as it was

@@ -137,7 +137,9 @@ class Graph:
             ``"top_k"`` (``k=3``: the strongest of each row), ``"nucleus"`` (``p=0.9``: each row's smallest
             set that holds the share p of it), ``"skeleton"`` (``strongest=``: the maximum spanning tree of
             each head, and that many strongest edges beside it; default as many as the tree has),
-            ``"strongest"`` (``n=60``: of each layer, whatever the row and head).
+            ``"strongest"`` (``n=60``: of each layer, whatever the row and head), ``"lift"`` (``factor=2``:
+            what has at least so many times the weight of a uniform row), ``"disparity"`` (``a=0.05``: what
+            random rows would seldom have).
         **options
             Of that pruning.
 
@@ -152,7 +154,7 @@ class Graph:
         OptionError
             No such pruning or option; the message lists those there are.
         """
-        keep = choose_edges(name, self.edges, options)
+        keep = choose_edges(name, self.edges, options, self.rows)
         edges = self.edges.select(keep)
         edges = replace(edges, strength=scale_edges(self.scale, edges, self.calls))
         return replace(self, edges=edges, prunings=(*self.prunings, Pruning(name, dict(options))))

@@ -5,40 +5,19 @@ if either keeps it. Value edges are judged by contribution where it is known, al
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from headscape.errors import OptionError, expect_option
-from headscape.graph.columns import EdgeKind, Edges, Flags, Floats
+from headscape.graph.columns import Edges, Flags, Rows
 from headscape.graph.forest import spanning_forest
+from headscape.graph.row_entries import Entries, row_entries, row_shares
 from headscape.graph.sorting import falling_order, order_of, places, starts_of
 
 Longs = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Entries:
-    """Edges seen from their rows: an undirected edge gives two entries."""
-
-    edge: Longs
-    row: Longs  # numbers of rows, any order
-    measure: Floats
-
-
-def row_entries(edges: Edges) -> Entries:
-    """Return the entries of all rows; loops and directed edges stand in one row, undirected ones in two."""
-    is_value = edges.kind == EdgeKind.VALUE
-    one_way = np.nan_to_num(np.where(is_value, edges.measure, edges.weight))
-    other_way = np.where(edges.both_ways & ~edges.is_loop, np.nan_to_num(edges.reverse), 0)
-    forward, back = np.flatnonzero(one_way > 0), np.flatnonzero(other_way > 0)
-    edge = np.concatenate([forward, back])
-    query = np.concatenate([edges.query[forward], edges.key[back]])
-    row = edges.call[edge].astype(np.int64) * 8 + edges.kind[edge]
-    row = row * (int(edges.head.max(initial=0)) + 2) + edges.head[edge] + 1
-    row = row * (int(query.max(initial=0)) + 1) + query
-    return Entries(edge, row, np.concatenate([one_way[forward], other_way[back]]))
+# Weights are float32: what misses a bar by this share of it has reached it.
+ROUNDING = 1e-6
 
 
 def _falling(entries: Entries) -> tuple[Longs, Longs, Longs]:
@@ -82,8 +61,8 @@ def keep_nuclei(edges: Edges, shares: Sequence[float]) -> Iterator[Flags]:
     total = np.add.reduceat(measure, starts) if len(starts) else measure
     whole, edge = np.repeat(total, sizes), entries.edge[order]
     for p in shares:
-        # Sums of float32 weights round: a share within 1e-6 of p counts as reached.
-        chosen = before < p * whole * (1 - 1e-6)
+        # The share of 1 is everything, also what is less than rounding.
+        chosen = before < p * whole * (1 - ROUNDING) if p < 1 else np.ones(len(edge), dtype=bool)
         chosen[starts] = True
         keep = np.zeros(len(edges), dtype=bool)
         keep[edge[chosen]] = True
@@ -131,17 +110,68 @@ def keep_strongest(edges: Edges, *, n: int = 60) -> Flags:
     return keep
 
 
+def keep_lift(edges: Edges, rows: Rows, *, factor: float = 2.0) -> Flags:
+    """Keep edges with at least ``factor`` times what a row that looks at all its keys alike gives each.
+
+    An entry's lift is its weight times the number of keys its row may see, so that rows of any length (those
+    of causal heads) are held to the same. A row that is uniform has lift 1 throughout and, with a factor
+    above 1, nothing left.
+    """
+    if not factor > 0:
+        raise OptionError(f"lift was asked for factor={factor}; pass a number above 0, such as 2.")
+    entries = row_entries(edges)
+    share, visible = row_shares(edges, rows, entries)
+    keep = np.zeros(len(edges), dtype=bool)
+    keep[entries.edge[share * visible >= factor * (1 - ROUNDING)]] = True
+    return keep
+
+
+def keep_disparity(edges: Edges, rows: Rows, *, a: float = 0.05) -> Flags:
+    """Keep edges that a row with its attention strewn at random over its keys would seldom have.
+
+    Of a row that may see k keys, an entry with the share p of it has ``alpha = (1 - p)^(k - 1)``, the chance
+    of a share that large or larger when the row is cut at k - 1 random places. Kept is what has
+    ``alpha < a`` (Serrano, Boguñá, Vespignani 2009, "Extracting the multiscale backbone of complex weighted
+    networks", doi:10.1073/pnas.0808904106); an undirected edge where it has so at either end. A row that may
+    see one key has alpha = 1 and keeps nothing.
+
+    Within one head whose rows may all see k keys this is no more than a threshold on the weight, at
+    ``1 - a^(1 / (k - 1))``, some 3 / k for a = 0.05. It differs where rows see different numbers of keys.
+    """
+    if not 0 < a <= 1:
+        raise OptionError(f"disparity was asked for a={a}; a is a chance above 0 and up to 1, such as 0.05.")
+    entries = row_entries(edges)
+    share, visible = row_shares(edges, rows, entries)
+    alpha = (1 - np.minimum(share, 1)) ** np.maximum(visible - 1, 0)  # 0 ** 0 is 1
+    keep = np.zeros(len(edges), dtype=bool)
+    keep[entries.edge[alpha < a]] = True
+    return keep
+
+
 PRUNINGS: dict[str, Callable[..., Flags]] = {
     "top_k": keep_top_k,
     "nucleus": keep_nucleus,
     "skeleton": keep_skeleton,
     "strongest": keep_strongest,
+    "lift": keep_lift,
+    "disparity": keep_disparity,
 }
-PRUNING_OPTIONS = {"top_k": ("k",), "nucleus": ("p",), "skeleton": ("strongest",), "strongest": ("n",)}
+PRUNING_OPTIONS = {
+    "top_k": ("k",),
+    "nucleus": ("p",),
+    "skeleton": ("strongest",),
+    "strongest": ("n",),
+    "lift": ("factor",),
+    "disparity": ("a",),
+}
+# Those that have to know of a row how many keys it may see, and how much it gives in all.
+OF_ROWS = ("lift", "disparity")
 
 
-def choose_edges(name: str, edges: Edges, options: dict[str, float]) -> Flags:
+def choose_edges(name: str, edges: Edges, options: dict[str, float], rows: Rows) -> Flags:
     """Return which edges the named pruning keeps; residual and class edges always stay.
+
+    ``rows`` are those of the whole graph.
 
     Raises
     ------
@@ -153,6 +183,8 @@ def choose_edges(name: str, edges: Edges, options: dict[str, float]) -> Flags:
         expect_option(f"pruning {name!r}", "option", option, PRUNING_OPTIONS[name])
     pruned = np.flatnonzero(edges.is_prunable)
     keep = ~edges.is_prunable
+    given = (rows,) if name in OF_ROWS else ()
     if len(pruned):
-        keep[pruned] = PRUNINGS[name](edges.select(pruned), **options)
+        some = edges if len(pruned) == len(edges) else edges.select(pruned)
+        keep[pruned] = PRUNINGS[name](some, *given, **options)
     return keep

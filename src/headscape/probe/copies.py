@@ -34,11 +34,8 @@ class Given:
         return cls((inputs,), {})
 
     def call(self, model: nn.Module) -> Callable[[], Any]:
-        """Return what runs the model, once. Caches and the like are copied, so that a pass leaves no trace.
-
-        They are copied here and now: inside a watched pass the copies would count as the model's own work.
-        """
-        args, kwargs = _fresh(self.args), _fresh(self.kwargs)
+        """Return what runs the model once. Caches and the like are copied, so that a pass leaves no trace."""
+        args, kwargs = _fresh(self.args), _fresh(self.kwargs)  # now: copying is no part of the pass
         return lambda: model(*args, **kwargs)
 
     def repeated(self, batch: int, copies: int, axis: Axis) -> "Given":

@@ -132,10 +132,10 @@ def direct(
     names = None if classes is None else tuple(map(str, classes))
     options = Options(keep="all", strict=True, classes=names)
     held: list[Tensor] = []
-    run = given.call(model)
+    plain = given.call(model)
 
     def call() -> Any:
-        output = run()
+        output = plain()
         if callable(target):
             held.append(target(output))
         return output

@@ -182,6 +182,17 @@ class Spots:
             marked[heads[there], at_row[there], at_key[there]] = True
         return marked
 
+    def stays(self, kept: npt.NDArray[np.bool_], example: int, window: int) -> npt.NDArray[np.bool_]:
+        """Lay what is kept of an example's weights, (head, row, key), out as a group has them.
+
+        What no row or key of the trace stands behind stays.
+        """
+        rows = self._rows(example, window, self._rows_in_trace)
+        keys = self._standing.keys[example, window]
+        found = kept[:, np.maximum(rows, 0)][:, :, np.maximum(keys, 0)]
+        laid: npt.NDArray[np.bool_] = found | (rows < 0)[:, None] | (keys < 0)
+        return laid
+
     def real_keys(self, example: int, window: int) -> npt.NDArray[np.bool_]:
         """Return which keys of a group are tokens and no padding, (key,) bool."""
         keys = self._standing.keys[example, window]
