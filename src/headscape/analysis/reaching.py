@@ -14,6 +14,8 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 # How far, of the largest number in an output, what is put together from its edges may be from it.
 SLACK = 1e-3
+# The same where the model computes in bfloat16, whose numbers are 2^-8 apart: what several roundings leave.
+COARSE_SLACK = 2.0**-6
 # Queries at which this is looked at.
 MOST_QUERIES = 64
 # Rounds in which a norm's gain and scales are fitted. Without biases they settle in two or three.
@@ -96,10 +98,11 @@ def read_reaching(call: AttentionCall, states: CallStates, rows: Doubles) -> Rea
     if len(at) < 2:
         return plain
     output, sums = states.attention[at].astype(np.float64), _sums(rows[:, at], carried)
-    slack = SLACK * np.abs(output).max()
+    is_coarse = _is_bfloat16(states.attention[at])
+    slack = (COARSE_SLACK if is_coarse else SLACK) * np.abs(output).max()
     if np.ptp(output - sums, axis=0).max() <= slack:
         return plain
-    fit = _fit_norm(output, sums, slack / 10)
+    fit = _fit_norm(output, sums, slack if is_coarse else slack / 10)
     if fit is not None:
         scale = fit.scales(_sums(np.nan_to_num(rows), carried), np.nan_to_num(states.attention.astype(float)))
         return Reaching(rows * scale[None, :, None], fit.through(carried).astype(np.float32), "bias")
@@ -112,6 +115,12 @@ def read_reaching(call: AttentionCall, states: CallStates, rows: Doubles) -> Rea
         f"{far:.1%} of it differs between queries, and neither a norm nor a feed-forward part beside the "
         "attention explains it), so it cannot be divided among them."
     )
+
+
+def _is_bfloat16(states: Floats) -> bool:
+    """Whether all numbers are such as bfloat16 holds."""
+    bits = np.ascontiguousarray(states, np.float32).view(np.uint32)
+    return not bool((bits & 0xFFFF).any())
 
 
 def _sums(rows: Doubles, carried: Floats) -> Doubles:

@@ -114,8 +114,9 @@ def find_sinks(traces: Trace | Iterable[Trace], *, threshold: float = SINK_SHARE
                 )
             expect_shares(call)
             parts.setdefault(call.site, []).append(list(_alphas(call, sights.of(call))))
-    if not parts:
+    if not any(one for found in parts.values() for one in found):
         raise NoAttentionError("there is no attention call to measure: the traces are empty.")
+    parts = {site: found for site, found in parts.items() if any(found)}
     return _join({site: [text for one in found for text in one] for site, found in parts.items()}, threshold)
 
 

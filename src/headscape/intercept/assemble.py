@@ -169,7 +169,9 @@ def axes_of_states(watcher: Watcher) -> str:
     one = bool((example[:1] == example).all())
     if codes.dim() == 1:
         return "q" if one else "b"
-    return "qb" if one and not bool((example[:, :1] == example).all()) else "bq"
+    if one and bool((example[:, :1] == example).all()):  # one example alone: its axis has one place
+        return "qb" if codes.shape[1] == 1 < codes.shape[0] else "bq"
+    return "qb" if one else "bq"
 
 
 def _calls(seen: list[Seen], found: Sides) -> tuple[tuple[AttentionCall, ...], Counter[int]]:

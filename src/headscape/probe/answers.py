@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headscape.errors import OptionError, ShapeError, expect_index
 from headscape.intercept.assemble import answering_side
@@ -52,12 +53,7 @@ def read(found: Rerun, base: Rerun, examples: int, target: Target) -> Reading:
     scores = found.scores
     output = _table(found, examples)
     if callable(target):
-        watched = target(found.output)
-        if not isinstance(watched, Tensor) or watched.dim() > 1 or not watched.is_floating_point():
-            kind = f"a tensor of {tuple(watched.shape)}" if isinstance(watched, Tensor) else repr(watched)
-            raise ShapeError(
-                f"target() returned {kind}; it must return one number an example, ({examples},)."
-            )
+        watched = watch(target, found.output, examples)
         alone = watched.dim() == 0 or len(watched) != examples
         if alone and watched.numel() != 1:
             raise ShapeError(f"target() returned {len(watched)} numbers for {examples} examples.")
@@ -74,9 +70,37 @@ def read(found: Rerun, base: Rerun, examples: int, target: Target) -> Reading:
         ids = base.scores.argmax(-1).cpu()
         ids = ids.repeat(examples // len(ids))
     else:
-        ids = torch.full((examples,), expect_index("the model", "class", int(target), scores.shape[1]))
+        ids = torch.full((examples,), expect_class(target, scores.shape[1]))
     scores = scores.detach().float().cpu()
     return Reading(output, scores, scores.gather(1, ids[:, None])[:, 0])
+
+
+def watch(target: Callable[[Any], Any], output: Any, examples: int) -> Tensor:
+    """Return what a caller's function says of an output: a number for each example, or one for all."""
+    watched = target(output)
+    if not isinstance(watched, Tensor) or watched.dim() > 1 or not watched.is_floating_point():
+        kind = f"a tensor of {tuple(watched.shape)}" if isinstance(watched, Tensor) else repr(watched)
+        raise ShapeError(f"target() returned {kind}; it must return one number an example, ({examples},).")
+    return watched
+
+
+def expect_class(target: Any, classes: int) -> int:
+    """Return the number of a class, 0 and above."""
+    if not isinstance(target, (int, np.integer)) or isinstance(target, bool):
+        raise OptionError(
+            f"target={target!r} is no class; pass None, the number of a class (or token), or a function that "
+            "takes the output and returns one number an example."
+        )
+    return expect_index("the model", "class", int(target), classes)
+
+
+def expect_module(owner: str, model: Any) -> nn.Module:
+    """Return the module itself, out of a Wrapper where it is in one."""
+    inner = getattr(type(model), "_headscape_module", None)
+    found = model if inner is None else inner.__get__(model)
+    if not isinstance(found, nn.Module):
+        raise OptionError(f"{owner} was given {model!r:.80} for a model; pass the torch.nn.Module itself.")
+    return found
 
 
 def _table(found: Rerun, examples: int) -> Tensor:

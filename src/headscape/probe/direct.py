@@ -16,7 +16,7 @@ from headscape.intercept.ledger import Ledger, Straight
 from headscape.intercept.recorder import Options, Seen
 from headscape.intercept.rerun import Rerun, rerun
 from headscape.intercept.rows import aside, weights_of
-from headscape.probe.answers import Target, read
+from headscape.probe.answers import Target, expect_class, expect_module, read
 from headscape.probe.copies import Given
 from headscape.trace.trace import Trace
 
@@ -124,8 +124,7 @@ def direct(
     .. [2] J. Ferrando, G. I. Gállego, M. R. Costa-jussà, "Measuring the Mixing of Contextual Information in
        the Transformer", 2022, arXiv:2203.04212 (normalisations as linear maps)
     """
-    inner = getattr(type(model), "_headscape_module", None)
-    model = model if inner is None else inner.__get__(model)
+    model = expect_module("direct()", model)
     if model.training:
         raise OptionError("direct() was given a model in training mode: call model.eval() first.")
     given, ledger = Given.of(inputs), Ledger()
@@ -141,12 +140,13 @@ def direct(
             held.append(target(output))
         return output
 
-    found = rerun(model, call, options, parts, ledger=ledger)
-    if not found.trace.calls:
-        raise NoAttentionError(found.trace.warnings[0])
-    known = {id(p): name for name, p in model.named_parameters()}
-    straight, score = _straight(found, ledger, known, target, held)
-    return _account(found, parts, straight, score)
+    with torch.inference_mode(False):
+        found = rerun(model, call, options, parts, ledger=ledger)
+        if not found.trace.calls:
+            raise NoAttentionError(found.trace.warnings[0])
+        known = {id(p): name for name, p in model.named_parameters()}
+        straight, score = _straight(found, ledger, known, target, held)
+        return _account(found, parts, straight, score)
 
 
 class _Parts:
@@ -186,15 +186,21 @@ def _straight(
         picked = shown.reshape(-1).expand(examples) if shown.numel() == 1 else shown.reshape(examples)
     else:
         rows = found.rows(shown)  # type: ignore[misc]
-        best = found.scores.argmax(-1) if target is None else torch.full((examples,), int(target))  # type: ignore[union-attr]
+        number = None if target is None else expect_class(target, rows.shape[1])
+        best = found.scores.argmax(-1) if number is None else torch.full((examples,), number)  # type: ignore[union-attr]
         picked = rows.gather(1, best.to(rows.device)[:, None])[:, 0]
     gap = float((picked.detach().float().cpu() - wanted).abs().max())
-    if gap > _EXACT * (1 + float(wanted.abs().max())):
+    if gap > _slack(shown) * (1 + float(wanted.abs().max())):
         raise CaptureError(
             f"the way from the states to the score, run again, gave a score that differs by {gap:.2g}: the "
             "model changes tensors in place there, or draws random numbers."
         )
     return straight, picked
+
+
+def _slack(score: Tensor) -> float:
+    """Share of a score that rounding may take: a few of the steps in which the model's numbers stand."""
+    return max(_EXACT, 4 * torch.finfo(score.dtype).eps)
 
 
 def _account(found: Rerun, parts: _Parts, straight: Straight, score: Tensor) -> Direct:
@@ -224,7 +230,7 @@ def _account(found: Rerun, parts: _Parts, straight: Straight, score: Tensor) -> 
     wanted = score.detach().float().cpu().numpy()
     remainder = wanted - total
     size = np.maximum(np.abs(wanted), sums.size())
-    method: Method = "exact" if (np.abs(remainder) <= _EXACT * size).all() else "gradient x activation"
+    method: Method = "exact" if (np.abs(remainder) <= _slack(score) * size).all() else "gradient x activation"
     return Direct(
         wanted, tuple(sums.edges), tuple(sums.inputs.values()), sums.feed_forward, offsets, remainder, method,
         trace,

@@ -6,12 +6,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from headscape.errors import expect_index
+from headscape.intercept.answer import score_rows
 from headscape.intercept.assemble import answering_side
 from headscape.intercept.run import capture
-from headscape.probe.answers import Target
+from headscape.intercept.shadows import tensors_in
+from headscape.probe.answers import Target, expect_class, expect_module, watch
 from headscape.probe.copies import Given
+from headscape.trace.call import Flags
+from headscape.trace.outputs import Outputs
 from headscape.trace.trace import Trace
+
+# How far a score that is read again may be from the one in the trace: float32 as it was written down.
+_SAME = 1e-5
 
 
 def judging_trace(
@@ -28,7 +34,8 @@ def judging_trace(
     tokens, classes
         Labels, as for :func:`headscape.capture`.
     """
-    given = Given.of(inputs)
+    model = expect_module("judge()", model)
+    call = Given.of(inputs).call(model)
     before = [p.grad for p in model.parameters()]
     for parameter in model.parameters():  # backward() adds to what is there
         parameter.grad = None
@@ -36,12 +43,13 @@ def judging_trace(
     for parameter in needs:  # a frozen model has no graph for the gradients to come through
         parameter.requires_grad_(True)
     try:
-        watching = capture(model, tokens, "all", classes=classes, states=True, gradients=True)
-        with torch.enable_grad(), watching as run:
-            output = given.call(model)()
-        score = _watched(run.trace, output, target)
-        if score is not None and score.requires_grad:
-            score.sum().backward()  # type: ignore[no-untyped-call]
+        with torch.inference_mode(False), torch.enable_grad():
+            watching = capture(model, tokens, "all", classes=classes, states=True, gradients=True)
+            with watching as run:
+                output = call()
+            score = _watched(run.trace, output, target)
+            if score is not None and score.requires_grad:
+                score.sum().backward()  # type: ignore[no-untyped-call]
     finally:
         for parameter in needs:
             parameter.requires_grad_(False)
@@ -53,25 +61,47 @@ def judging_trace(
 def _watched(trace: Trace, output: Any, target: Target) -> torch.Tensor | None:
     """Return the score of each example, with its graph."""
     if callable(target):
-        found: torch.Tensor = target(output)
-        return found
+        return watch(target, output, trace.batch)
     if trace.outputs is None:
         return None
-    logits = (
-        output["logits"]
-        if isinstance(output, dict) and "logits" in output
-        else getattr(output, "logits", output)
-    )
-    if isinstance(logits, (tuple, list)):
-        logits = logits[0]
-    if trace.outputs.kind == "next tokens":
-        _, padded = answering_side(trace)
-        last = padded.shape[1] - 1 - (~padded)[:, ::-1].argmax(-1)
-        last = last - (padded.shape[1] - logits.shape[1])
-        logits = logits[torch.arange(len(last)), torch.from_numpy(last.copy()).clamp_min(0)]
-    logits = logits.reshape(trace.batch, -1)
-    ids = torch.from_numpy(trace.outputs.class_ids[:, 0].astype(np.int64))
-    if target is not None:
-        ids = torch.full_like(ids, expect_index("the model", "class", int(target), logits.shape[1]))
-    watched: torch.Tensor = logits.gather(1, ids.to(logits.device)[:, None])[:, 0]
+    rows = _score_rows(trace, trace.outputs, output)
+    if rows is None:
+        return None
+    best = torch.from_numpy(trace.outputs.class_ids[:, 0].astype(np.int64))
+    ids = best if target is None else torch.full_like(best, expect_class(target, rows.shape[1]))
+    watched: torch.Tensor = rows.gather(1, ids.to(rows.device)[:, None])[:, 0]
     return watched
+
+
+def _score_rows(trace: Trace, known: Outputs, output: Any) -> torch.Tensor | None:
+    """Return the table (example, class) that the trace's scores were read from; None where it is not found.
+
+    Which of several outputs it is, and whether tokens or examples come first, is told by the scores.
+    """
+    _, padded = answering_side(trace)
+    ids = torch.from_numpy(known.class_ids[:, :1].astype(np.int64))
+    wanted = torch.from_numpy(known.scores[:, :1]).float()
+    for table in tensors_in((getattr(output, "logits", None), output)):
+        if table.is_nested or not table.is_floating_point():
+            continue
+        for axes in ("bq", "qb"):
+            rows = _laid(table, known.kind, padded, axes)
+            if rows is None or rows.shape[1] <= int(ids.max()):
+                continue
+            found = rows.detach().float().cpu().gather(1, ids)
+            if torch.allclose(found, wanted, rtol=_SAME, atol=_SAME):
+                return rows
+    return None
+
+
+def _laid(table: torch.Tensor, kind: str, padded: Flags, axes: str) -> torch.Tensor | None:
+    """Return the rows of scores in a table whose axes are these; None where it cannot hold any."""
+    if table.dim() < (2 if kind == "next tokens" else 1):
+        return None
+    if kind != "next tokens":
+        fits = table.shape[:-1].numel() == len(padded)
+    elif table.dim() == 2:
+        fits = len(padded) == 1
+    else:
+        fits = table.dim() == 3 and table.shape[axes.index("b")] == len(padded)
+    return score_rows(table, kind, padded, axes) if fits else None

@@ -31,6 +31,8 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 _KNOWN = {"heads": HEAD_MEASURES, "edges": EDGE_MEASURES, "tokens": TOKEN_MEASURES}
 # What judge() adds to the measures of analysis: an account that needs the model, and the floor of all.
 _OWN = ("direct", "random")
+# How far, in bits, a row's entropy may be in two runs of one pass: a model in half precision, run twice.
+_SAME_BITS = 0.05
 _MOST_ON_A_CURVE = 20_000  # edges that are removed together one by one take their time
 FRACTIONS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
@@ -205,6 +207,26 @@ class _Settings:
         return cls(**options)
 
 
+def _expect_same(given: Trace, own: Trace) -> None:
+    """Raise unless a trace is one of the pass that is judged."""
+    shapes = [[call.shape for call in trace.calls] for trace in (given, own)]
+    if shapes[0] != shapes[1]:
+        pair = next((pair for pair in zip(*shapes, strict=False) if pair[0] != pair[1]), shapes)
+        raise OptionError(
+            f"judge() was given a trace of {given.batch} examples and {len(given.calls)} calls, but the "
+            f"inputs give {own.batch} and {len(own.calls)} (shapes {pair[0]} and {pair[1]} first differ): "
+            "pass those of that very pass."
+        )
+    for one, other in zip(given.calls, own.calls, strict=True):
+        apart = np.abs(one.arrays.entropy - other.arrays.entropy)
+        if (apart > _SAME_BITS).any():
+            raise OptionError(
+                f"judge() was given a trace in which {one.site or 'the model itself'} attends in another way "
+                f"than on these inputs (a row's entropy differs by {np.nanmax(apart):.2g} bits): pass the "
+                "trace of that very pass, or None."
+            )
+
+
 class _Court:
     """One trial: the units, what removing them does, and what measures say of them."""
 
@@ -214,12 +236,7 @@ class _Court:
         self.trace, self.units, self.by, self.target = trace, units, by, target
         self._knocker, self._settings = knocker, settings
         self._rng = np.random.default_rng(settings.seed)
-        if knocker.examples != trace.batch or len(knocker.base.trace.calls) != len(trace.calls):
-            raise OptionError(
-                f"judge() was given a trace of {trace.batch} examples and {len(trace.calls)} calls, but the "
-                f"inputs give {knocker.examples} and {len(knocker.base.trace.calls)}: pass those of that "
-                "very pass."
-            )
+        _expect_same(trace, knocker.base.trace)
         self.parts = self._draw()
 
     def _draw(self) -> list[tuple[Any, ...]]:

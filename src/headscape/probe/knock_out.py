@@ -11,7 +11,7 @@ from torch import nn
 from headscape.errors import CaptureError, NoAttentionError, OptionError
 from headscape.intercept.recorder import Options
 from headscape.intercept.rerun import Rerun, rerun
-from headscape.probe.answers import Reading, Target, read
+from headscape.probe.answers import Reading, Target, expect_module, read
 from headscape.probe.copies import Axis, Given
 from headscape.probe.edits import By, Plan, Remover, expect_way
 from headscape.probe.removals import Edge, Removal, Unit, read_removals
@@ -105,8 +105,6 @@ def knock_out(
     >>> headscape.knock_out(encoder, torch.rand(1, 3, 8), heads="each").output_change.shape
     (4, 1)
     """
-    inner = getattr(type(model), "_headscape_module", None)  # a Wrapper
-    model = model if inner is None else inner.__get__(model)
     run = Knocker(model, inputs, **options)
     removals = read_removals(run.base.trace, {"heads": heads, "edges": edges, "tokens": tokens})
     return run.remove(removals, by=by, target=target)
@@ -131,6 +129,9 @@ class Knocker:
                 known = ", ".join(map(repr, _Settings.__dataclass_fields__))
                 raise OptionError(f"knock_out() has no option {name!r}; there is {known}.")
         settings = _Settings(**options)
+        model = expect_module("knock_out()", model)
+        if settings.most_tokens < 1:
+            raise OptionError(f"knock_out() got most_tokens={settings.most_tokens}; pass 1 or more.")
         if model.training:
             raise OptionError(
                 "knock_out() was given a model in training mode, where dropout would be taken for an effect "
@@ -145,6 +146,8 @@ class Knocker:
         self.base = rerun(model, self.given.call(model), Options(strict=True, classes=names))
         if not self.base.trace.calls:
             raise NoAttentionError(self.base.trace.warnings[0])
+        if not self.base.trace.batch:
+            raise OptionError("knock_out() was given inputs of no example; pass one at least.")
         self.copies_apart = 0.0
         self._axis: Axis | None = None  # not tried yet
 

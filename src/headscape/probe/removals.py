@@ -80,6 +80,8 @@ def read_removals(trace: Trace, given: dict[Unit, Any]) -> list[Removal]:
                 + (', or "each".' if unit != "edges" else "; there are too many edges for one run each.")
             )
         return [Removal(unit, (part,)) for part in every(trace, unit)]
+    if not isinstance(what, Iterable):
+        raise OptionError(f"knock_out() was given {unit}={what!r}; pass a list of {_SHAPES[unit]}.")
     groups = [list(one) if _is_group(unit, one) else [one] for one in what]
     return [Removal(unit, tuple(_checked(trace, unit, part) for part in group)) for group in groups]
 

@@ -173,7 +173,13 @@ def _rows(rows: list[torch.Tensor], before: Reading) -> Floats:
 
 
 def _labels(labels: Any, scores: torch.Tensor) -> torch.Tensor:
-    found = torch.as_tensor(labels).cpu().long().reshape(-1)
+    try:
+        found = torch.as_tensor(labels).cpu().long().reshape(-1)
+    except (TypeError, ValueError, RuntimeError):
+        raise ShapeError(
+            f"labels={labels!r} are no numbers; {len(scores)} are needed, one class of {scores.shape[1]} for "
+            "each example."
+        ) from None
     if (
         len(found) != len(scores)
         or not len(found)

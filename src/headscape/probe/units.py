@@ -148,8 +148,9 @@ def read_heads(model: nn.Module, inputs: Any) -> Trace:
     CaptureError, NoAttentionError
         As ``headscape.capture(model, strict=True)``.
     """
+    call = Given.of(inputs).call(model)
     with _quietly(model), capture(model, keep="all", values=False, strict=True) as run:
-        Given.of(inputs).call(model)()
+        call()
     return run.trace
 
 

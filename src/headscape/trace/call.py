@@ -334,8 +334,9 @@ class AttentionCall:
         """
         if self.state_arrays is None:
             raise NotKeptError(
-                f"{self.site or 'the model itself'} has no states: they were not asked for, or the call was "
-                "put together from pieces. Capture with states=True."
+                f"{self.site or 'the model itself'} has no states: they were not asked for, the trace comes "
+                "from a file (which holds none), or the call was put together from pieces. Capture with "
+                "states=True."
             )
         return self.state_arrays.one(self._example(example))
 

@@ -13,7 +13,7 @@ from headscape.analysis.topology.distances import (
     symmetric_weights,
     without_tokens,
 )
-from headscape.errors import LabelError, OptionError, ShapeError, expect_index
+from headscape.errors import LabelError, NoAttentionError, OptionError, ShapeError, expect_index
 from headscape.trace.call import AttentionCall
 from headscape.trace.trace import Trace
 
@@ -93,6 +93,8 @@ def token_graphs(
         Rows do not sum to 1, or self-attention over cached keys whose queries are not in the trace.
     OptionError, LabelError
         No such layer, example or token.
+    NoAttentionError
+        All tokens are padding.
     """
     call = trace.calls[expect_index("trace", "layer", layer, len(trace.calls))]
     rows = _rows(call, example, expect_sums)
@@ -107,6 +109,11 @@ def token_graphs(
     if not is_cross:
         query_there = key_there = query_there & key_there
     queries, keys = np.flatnonzero(query_there), np.flatnonzero(key_there)
+    if not len(queries) or not len(keys):
+        raise NoAttentionError(
+            f"{call.site or 'the model itself'}: all tokens of example {example} are padding, so there is no "
+            "graph."
+        )
     rows = rows[:, queries[:, None], keys[None, :]]
     labels = [trace.tokens(example, call.query_side)[i] for i in queries]
     places = queries
