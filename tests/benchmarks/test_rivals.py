@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+# What is measured is time, in a real browser: on a busy machine a page may be late, and is tried again.
+pytestmark = pytest.mark.flaky(reruns=2)
 ROOT = Path(__file__).parents[2]
 DRAWS_AFTER_S = 0.8
 PAGE = """<!doctype html><html><body style="margin:0"><canvas width="600" height="400"></canvas>
@@ -48,7 +50,7 @@ def measure(tmp_path, script, **options):
     """Measure a page in a process of its own, as the benchmark does."""
     path = tmp_path / "page.html"
     path.write_text(PAGE.replace("SCRIPT", script), encoding="utf-8")
-    asked = {"path": str(path), "region": "canvas", "script": "drag", "limit_s": 30, "idle_s": 2} | options
+    asked = {"path": str(path), "region": "canvas", "script": "drag", "limit_s": 30, "idle_s": 4} | options
     command = [sys.executable, str(ROOT / "benchmarks" / "viewer.py"), "--measure", json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -68,7 +70,6 @@ def test_a_picture_that_comes_late_is_timed_and_moved(tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.flaky(reruns=1)  # a browser on a busy machine may find something to do all the time
 @pytest.mark.parametrize(
     ("script", "reason", "limit_s"),
     [
