@@ -9,7 +9,7 @@ from headscape.analysis.routes import Routes, find_routes
 from headscape.analysis.topology.of_trace import HeadTopology, head_topology
 from headscape.errors import HeadscapeError, LabelError, OptionError, expect_index, expect_option
 from headscape.explanation.explanation import Explanation, Measured
-from headscape.probe.answers import Target
+from headscape.probe.answers import Target, expect_module
 from headscape.probe.direct import direct
 from headscape.probe.edits import By
 from headscape.probe.evidence import judging_trace
@@ -114,9 +114,8 @@ def explain(
         expect_option("explain()", "option", name, _Settings.__dataclass_fields__)
     settings = _Settings(**options)
     expect_option("explain()", "by", settings.by, ("zero", "mean"))
-    inner = getattr(type(model), "_headscape_module", None)  # a Wrapper
-    model = model if inner is None else inner.__get__(model)
-    if getattr(model, "training", False):
+    model = expect_module("explain()", model)
+    if model.training:
         raise OptionError("explain() was given a model in training mode. Call model.eval() first.")
     return _Work(model, inputs, classes, target, settings).run(tokens, texts)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from headscape.errors import CaptureError, NoAttentionError, OptionError
+from headscape.errors import CaptureError, NoAttentionError, OptionError, expect_option
 from headscape.intercept.recorder import Options
 from headscape.intercept.rerun import Rerun, rerun
 from headscape.probe.answers import Reading, Target, expect_module, read
@@ -125,9 +125,7 @@ class Knocker:
 
     def __init__(self, model: nn.Module, inputs: Any, **options: Any) -> None:
         for name in options:
-            if name not in _Settings.__dataclass_fields__:
-                known = ", ".join(map(repr, _Settings.__dataclass_fields__))
-                raise OptionError(f"knock_out() has no option {name!r}; there is {known}.")
+            expect_option("knock_out()", "option", name, _Settings.__dataclass_fields__)
         settings = _Settings(**options)
         model = expect_module("knock_out()", model)
         if settings.most_tokens < 1:

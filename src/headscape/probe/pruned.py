@@ -15,7 +15,7 @@ from headscape.intercept.assemble import answering_side
 from headscape.intercept.recorder import Options
 from headscape.intercept.rerun import Rerun, rerun
 from headscape.intercept.shadows import tensors_in
-from headscape.probe.answers import read
+from headscape.probe.answers import expect_module, read
 from headscape.probe.copies import Given
 from headscape.probe.keeper import Chooser, Keeper
 
@@ -143,9 +143,7 @@ def run_pruned(
     >>> run_pruned(encoder, torch.rand(1, 3, 8), "nucleus", p=1.0).output_change
     array([0.], dtype=float32)
     """
-    inner = getattr(type(model), "_headscape_module", None)  # a Wrapper
-    model = model if inner is None else inner.__get__(model)
-    pruner = Pruner(model, inputs, states=name == "routes")
+    pruner = Pruner(expect_module("run_pruned()", model), inputs, states=name == "routes")
     return pruner.run(name, renormalise=renormalise, edges_of=edges_of, direction=direction, **options)
 
 
